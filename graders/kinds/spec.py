@@ -1,0 +1,114 @@
+"""Reading a grader spec: what a kind declares, and typed access to its keys with dotted errors."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graders.kinds.base import Grader, GraderSpecError, PythonRunner
+from graders.kinds.templates import Template
+
+NAME_LONGEST = 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of grader. To add one: a folder with a `kind.py`, and its line in the registry."""
+
+    type: str
+    title: str
+    required: frozenset[str]
+    optional: frozenset[str]
+    build: Callable[[SpecReader], Grader]
+
+
+Load = Callable[[Any, str, "str | None"], Grader]
+"""Loads a child spec: the spec, its dotted place, and the type of the grader it is inside."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean `x`?`, or nothing."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
+
+
+class SpecReader:
+    """The keys of one grader's spec; every refusal names the place and what to write instead."""
+
+    def __init__(
+        self, spec: Mapping[str, Any], kind: Kind, *, param: str, python: PythonRunner, load: Load
+    ) -> None:
+        self._spec = spec
+        self._kind = kind
+        self._param = param
+        self._load = load
+        self.python = python
+        self._check_keys()
+
+    def place(self, key: str) -> str:
+        return f"{self._param}.{key}" if self._param else key
+
+    def refuse(self, key: str, message: str) -> GraderSpecError:
+        return GraderSpecError(self.place(key), message)
+
+    def has(self, key: str) -> bool:
+        return self._spec.get(key) is not None
+
+    def text(self, key: str) -> str:
+        value = self._spec[key]
+        if not isinstance(value, str):
+            raise self.refuse(key, f"{_short(value)} is no text. Write it in quotes.")
+        return value
+
+    def template(self, key: str) -> Template:
+        return Template(self.text(key), param=self.place(key))
+
+    def choice(self, key: str, options: Iterable[str]) -> str:
+        value = self.text(key)
+        if value not in (known := list(options)):
+            raise self.refuse(
+                key,
+                f"{_short(value)} is unknown. Use one of {', '.join(known)}."
+                f"{did_you_mean(value, known)}",
+            )
+        return value
+
+    def number(self, key: str) -> float:
+        value = self._spec[key]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.refuse(key, f"{_short(value)} is no number.")
+        if abs(value) > 1e300 or not math.isfinite(value):
+            raise self.refuse(key, "The number is not finite or too large.")
+        return float(value)
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        value = self._spec[key]
+        if not isinstance(value, Mapping):
+            raise self.refuse(key, f"{_short(value)} is no object.")
+        return value
+
+    def child(self, key: str, name: str) -> Grader:
+        return self._load(self.mapping(key)[name], self.place(f"{key}.{name}"), self._kind.type)
+
+    def _check_keys(self) -> None:
+        allowed = self._kind.required | self._kind.optional | {"type", "name"}
+        for key in self._spec:
+            if not isinstance(key, str) or key not in allowed:
+                raise self.refuse(
+                    str(key)[:100],
+                    f"`{str(key)[:100]}` is no key of a {self._kind.type} grader. It has "
+                    f"{', '.join(sorted(allowed))}.{did_you_mean(str(key), allowed)}",
+                )
+        for key in sorted(self._kind.required):
+            if self._spec.get(key) is None:
+                raise self.refuse(key, f"A {self._kind.type} grader needs `{key}`. Add it.")
+        if self.has("name") and len(self.text("name")) > NAME_LONGEST:
+            raise self.refuse("name", f"The name is longer than {NAME_LONGEST} characters.")
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "…"

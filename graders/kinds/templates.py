@@ -1,0 +1,111 @@
+"""Templates: `{{item.x}}` and `{{sample.output_text}}`, with nested and indexed paths."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from graders.kinds.base import GraderSpecError
+
+_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_STEP = re.compile(
+    r"""\.([^\s.\[\]{}"']+) | \[\s*(\d{1,9})\s*\] | \[\s*'([^']*)'\s*\] | \[\s*"([^"]*)"\s*\]""",
+    re.VERBOSE,
+)
+NAMESPACES = ("item", "sample")
+
+Path = tuple[str | int, ...]
+
+
+class MissingVariable(LookupError):
+    """A template reads something that is not there."""
+
+    def __init__(self, variable: str, reason: str) -> None:
+        super().__init__(f"{{{{{variable}}}}} {reason}")
+        self.variable = variable
+
+
+class Template:
+    """A parsed template; `render` fills each placeholder once and never reads what it filled in."""
+
+    def __init__(self, text: str, *, param: str = "") -> None:
+        self._literals: list[str] = []
+        self._paths: list[tuple[str, Path]] = []
+        end = 0
+        for found in _PLACEHOLDER.finditer(text):
+            self._literals.append(text[end : found.start()])
+            variable = found.group(1).strip()
+            self._paths.append((variable, parse_path(variable, param=param)))
+            end = found.end()
+        self._literals.append(text[end:])
+
+    def variables(self) -> frozenset[str]:
+        return frozenset(variable for variable, _ in self._paths)
+
+    def render(self, namespaces: Mapping[str, Any]) -> str:
+        """The text; raises MissingVariable."""
+        pieces = [self._literals[0]]
+        for (variable, path), literal in zip(self._paths, self._literals[1:], strict=True):
+            pieces.append(as_text(look_up(variable, path, namespaces)))
+            pieces.append(literal)
+        return "".join(pieces)
+
+
+def parse_path(variable: str, *, param: str = "") -> Path:
+    """`item.a[0].b` → `("item", "a", 0, "b")`; raises GraderSpecError."""
+    namespace = re.match(r"[A-Za-z_]+", variable)
+    if namespace is None or namespace.group() not in NAMESPACES:
+        raise GraderSpecError(
+            param,
+            f"{{{{{variable}}}}} starts with neither `item` nor `sample`. Write, for example, "
+            "{{item.answer}} or {{sample.output_text}}.",
+        )
+    path: list[str | int] = [namespace.group()]
+    at = namespace.end()
+    while at < len(variable):
+        step = _STEP.match(variable, at)
+        if step is None:
+            raise GraderSpecError(
+                param,
+                f"{{{{{variable}}}}} cannot be read from {variable[at:]!r} on. A path is made of "
+                "`.key` and `[index]`, as in {{sample.output_tools[0].function.name}}.",
+            )
+        path.append(int(step[2]) if step[2] else step[1] or step[3] or step[4] or "")
+        at = step.end()
+    return tuple(path)
+
+
+def look_up(variable: str, path: Path, namespaces: Mapping[str, Any]) -> Any:
+    """The value at `path`; raises MissingVariable with what is there instead."""
+    value: Any = namespaces
+    for step in path:
+        if isinstance(step, int):
+            if not isinstance(value, list):
+                raise MissingVariable(variable, f"takes index {step} of {_kind(value)}.")
+            if step >= len(value):
+                raise MissingVariable(variable, f"takes index {step} of a list of {len(value)}.")
+            value = value[step]
+        else:
+            if not isinstance(value, Mapping):
+                raise MissingVariable(variable, f"takes the key {step!r} of {_kind(value)}.")
+            if step not in value:
+                raise MissingVariable(variable, f"is missing. Keys present: {_keys(value)}.")
+            value = value[step]
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _keys(value: Mapping[str, Any]) -> str:
+    shown = sorted(str(key)[:60] for key in value)
+    return ", ".join(shown[:20]) + (" and more" if len(shown) > 20 else "") if shown else "none"
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+    return "an object" if isinstance(value, Mapping) else names.get(type(value), "null")

@@ -1,0 +1,231 @@
+"""The sandbox that graders use: `PythonSandbox.run(source, sample, item)`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from graders.kinds.base import Grading, GradingError
+from graders.sandbox.child import KEY_BYTES
+from graders.sandbox.isolation import SandboxUnavailable
+from graders.sandbox.server import Ended, SandboxServer, ServerDied, ServerOptions
+from graders.sandbox.zygote import REFUSED_EXIT
+
+SOURCE_BYTES = 256_000
+REQUEST_BYTES = 64 * 1024 * 1024
+_SCORE = re.compile(rb"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
+_SELF_TEST = """
+import os, socket
+def refused(attempt):
+    try:
+        attempt()
+    except OSError:
+        return True
+    return False
+def grade(sample, item):
+    return float(
+        refused(lambda: socket.socket()) and refused(os.fork)
+        and refused(lambda: os.open("/etc/passwd", os.O_RDONLY))
+        and refused(lambda: os.execv("/bin/true", ["true"])) and not os.environ
+    )
+"""
+
+
+class _Failure(msgspec.Struct, forbid_unknown_fields=True):
+    """What the child says of an exception; `type` is empty where the value was wrong."""
+
+    type: str
+    line: int
+    message: str
+
+
+class PythonSandbox:
+    """Runs `grade(sample, item)` in a locked-down process of its own for each call.
+
+    Starts its server on first use, starts it again where it died, and refuses with
+    SandboxUnavailable where this machine cannot isolate. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_s: float = 30.0,
+        memory_bytes: int = 512 * 1024 * 1024,
+        concurrency: int = 4,
+        bwrap: bool | None = None,
+        foreign_calls: bool = False,
+    ) -> None:
+        self._wall_s = wall_s
+        self._options = ServerOptions(memory_bytes, bwrap, foreign_calls)
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._lock = threading.Lock()
+        self._server: SandboxServer | None = None
+        self._owner = 0
+
+    def __enter__(self) -> PythonSandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, source: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Grading:
+        """One grading; whatever the source does, the result is a finite reward or an error."""
+        request = _request(source, sample, item)
+        if isinstance(request, GradingError):
+            return Grading(reward=None, error=request)
+        with self._slots:
+            for _ in range(2):
+                server = self._running()
+                key = secrets.token_bytes(KEY_BYTES)
+                try:
+                    return read_ending(server.call(request, key, self._wall_s), key, self._wall_s)
+                except ServerDied as died:
+                    self._drop(server)
+                    message = f"{died} It was tried twice; try again."
+        return Grading(reward=None, error=GradingError("python_grader_server", message, infra=True))
+
+    def close(self) -> None:
+        """End the server and everything in it; a later `run` starts another."""
+        with self._lock:
+            server, self._server = self._server, None
+            if server is not None and self._owner == os.getpid():
+                server.close()
+
+    def start(self) -> None:
+        """Start the server now; raises SandboxUnavailable."""
+        self._running()
+
+    def _running(self) -> SandboxServer:
+        with self._lock:
+            # After a fork the server belongs to the other process.
+            if self._server is not None and self._owner != os.getpid():
+                self._server.abandon()
+                self._server = None
+            if self._server is None:
+                self._server = _checked(SandboxServer(self._options))
+                self._owner = os.getpid()
+            return self._server
+
+    def _drop(self, server: SandboxServer) -> None:
+        with self._lock:
+            if self._server is server:
+                self._server = None
+        server.close()
+
+
+def _checked(server: SandboxServer) -> SandboxServer:
+    """The server, once a grading in it has found itself locked in."""
+    request = _request(_SELF_TEST, {}, {})
+    key = secrets.token_bytes(KEY_BYTES)
+    grading = None
+    if isinstance(request, bytes):
+        with contextlib.suppress(ServerDied):
+            grading = read_ending(server.call(request, key, 10.0), key, 10.0)
+    if grading is None or grading.reward != 1.0:
+        server.close()
+        found = (
+            grading.error.message if grading and grading.error else "a restriction had no effect"
+        )
+        raise SandboxUnavailable(
+            f"Python graders do not run here: the sandbox failed its own test ({found})."
+        )
+    return server
+
+
+def _request(
+    source: str, sample: Mapping[str, Any], item: Mapping[str, Any]
+) -> bytes | GradingError:
+    try:
+        size = len(source.encode())
+        request = json.dumps(
+            {"source": source, "sample": sample, "item": item}, allow_nan=False
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return GradingError("sample_parse", f"The sample or item cannot be sent as JSON: {error}.")
+    if size >= SOURCE_BYTES:
+        return GradingError(
+            "other", f"The source has {size} bytes; it has to be shorter than {SOURCE_BYTES}."
+        )
+    if len(request) > REQUEST_BYTES:
+        return GradingError(
+            "sample_parse",
+            f"Sample and item have {len(request)} bytes; {REQUEST_BYTES} may be sent.",
+        )
+    return request
+
+
+def read_ending(ended: Ended, key: bytes, wall_s: float) -> Grading:
+    """The grading that `ended` stands for: a score only in the one form that can be trusted."""
+    stdout = ended.stdout.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    result = _score_or_error(ended, key, wall_s)
+    if isinstance(result, float):
+        return Grading(reward=result, stdout=stdout)
+    return Grading(reward=None, error=result, stdout=stdout)
+
+
+def _score_or_error(ended: Ended, key: bytes, wall_s: float) -> float | GradingError:
+    if ended.timed_out or ended.exit_code == -signal.SIGXCPU:
+        return _runtime(f"timeout: `grade` ran longer than {wall_s:g} s and was stopped.")
+    if ended.exit_code == REFUSED_EXIT and not ended.reply:
+        return GradingError(
+            "python_grader_server", "The grader's process ended before the grader was started."
+        )
+    if ended.exit_code < 0:
+        return _runtime(f"The grader's process was stopped by {_signal_name(-ended.exit_code)}.")
+    if ended.oversized:
+        return _runtime("The grader wrote more than an answer to the reply pipe.")
+    if ended.exit_code != 0 or not ended.reply:
+        return _runtime("The grader's process ended without an answer.")
+    if not secrets.compare_digest(ended.reply[: len(key)], key):
+        return _runtime("The answer does not come from `grade`: its key is wrong.")
+    return _read_answer(ended.reply[len(key) :])
+
+
+def _read_answer(answer: bytes) -> float | GradingError:
+    kind, body = answer[:1], answer[1:]
+    if kind == b"S":
+        if body in {b"nan", b"inf", b"-inf"}:
+            return _runtime(f"`grade` returned {body.decode()}; return a finite number.")
+        if _SCORE.fullmatch(body) and math.isfinite(score := float(body)):
+            return score
+    elif kind == b"E":
+        with contextlib.suppress(msgspec.MsgspecError):
+            return _described(msgspec.json.decode(body, type=_Failure, strict=True))
+    return _runtime("The answer does not come from `grade`: it has the wrong form.")
+
+
+def _described(failure: _Failure) -> GradingError:
+    if not failure.type:
+        return _runtime(failure.message)
+    place = f" at line {failure.line}" if failure.line else ""
+    said = f": {failure.message}" if failure.message else ""
+    return _runtime(f"`grade` raised {failure.type}{said}{place}.")
+
+
+def _runtime(message: str) -> GradingError:
+    # What PostgreSQL would refuse must not come back in a message.
+    clean = message.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return GradingError("python_grader_runtime", clean.encode("utf-8", "replace").decode())
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,78 @@
+"""Trying a grader on a sample before it is saved or used."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from graders.errors import InvalidSpec, SandboxRefused
+from graders.kinds.base import GraderSpecError, Grading, Sample
+from graders.kinds.registry import load_grader
+from graders.sandbox import SandboxUnavailable
+from graders.sandbox.client import PythonSandbox
+from graders.services.specs import json_check, spec_check
+from hone.core.errors import UserError
+
+TRY_WALL_S = 10.0
+
+
+@functools.cache
+def _sandbox() -> PythonSandbox:
+    """One for this process; its server starts with the first Python grader."""
+    return PythonSandbox(wall_s=TRY_WALL_S, concurrency=2)
+
+
+def grader_try(*, spec: Mapping[str, Any], sample: Sample, item: Mapping[str, Any]) -> Grading:
+    """Grade one sample; changes nothing. Raises UserError where the spec cannot run at all."""
+    spec_check(spec)
+    json_check(item, field="item")
+    json_check(sample.as_dict(), field="sample")
+    try:
+        return load_grader(spec, python=_sandbox()).grade(sample, item)
+    except GraderSpecError as error:
+        raise InvalidSpec(error) from error
+    except SandboxUnavailable as error:
+        raise SandboxRefused(str(error)) from error
+
+
+def typed_sample(output_text: str, output_tools: list[dict[str, Any]] | None = None) -> Sample:
+    """A sample with this answer and these tool calls; JSON answers have `output_json`."""
+    calls = output_tools or []
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": output_text, "tool_calls": calls},
+    }
+    try:
+        value = json.loads(output_text)
+    except (ValueError, RecursionError):
+        return Sample(output_text=output_text, output_tools=calls, choices=[choice])
+    return Sample(
+        output_text=output_text,
+        output_tools=calls,
+        output_json=value,
+        has_output_json=True,
+        choices=[choice],
+    )
+
+
+def tool_calls_from_text(source: str, *, field: str) -> list[dict[str, Any]]:
+    """The list of tool calls that a person wrote as JSON; nothing is an empty list."""
+    try:
+        value = json.loads(source or "[]")
+    except json.JSONDecodeError as error:
+        place = f"Line {error.lineno}, column {error.colno}: {error.msg}."
+        raise UserError(f"{place} Write a JSON list.", code="json", field=field) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError("This JSON cannot be read. Make it flatter.", field=field) from error
+    if not isinstance(value, list) or not all(isinstance(call, dict) for call in value):
+        raise UserError(
+            'Tool calls are a list of objects. Write [{"function": {"name": "search", '
+            '"arguments": "{}"}}], or leave it empty.',
+            code="json",
+            field=field,
+        )
+    json_check(value, field=field)
+    return value

@@ -1,0 +1,151 @@
+"""The engine as a program: handshake and control on standard input, events on standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import BinaryIO
+
+import msgspec
+import torch
+
+from jobs.engine.control import ControlReader
+from jobs.engine.errors import RunCancelled, RunFailed, RunPaused
+from jobs.engine.events import Cancelled, Event, Failed, Finished, Paused, Started
+from jobs.engine.export import export_adapter
+from jobs.engine.learning.model import Policy
+from jobs.engine.memory import is_out_of_memory, out_of_memory_text
+from jobs.engine.reporting import EventWriter
+from jobs.engine.rollout.render import PromptRefused, TemplateRefused
+from jobs.engine.sampling.local import LocalSampler
+from jobs.engine.spec import Handshake, JobSpec
+from jobs.engine.threads import available_cores, thread_count
+from jobs.engine.wiring import make_policy, started_facts, wired
+
+PR_SET_PDEATHSIG = 1
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def take_standard_output() -> BinaryIO:
+    """The event stream; from now on a stray print goes to standard error."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def die_with_parent() -> None:
+    """On Linux the kernel kills this process when its supervisor ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def read_handshake(stream: BinaryIO) -> Handshake:
+    line = stream.readline()
+    try:
+        return msgspec.json.decode(line, type=Handshake)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise RunFailed("bad_handshake", f"the job cannot be read: {error}") from error
+
+
+def set_threads(spec: JobSpec, policy: Policy) -> None:
+    """For this thread, which learns, and for threads that start later, such as the sampler's."""
+    total, _ = policy.parameter_counts()
+    torch.set_num_threads(
+        thread_count(
+            total,
+            deterministic=spec.deterministic,
+            cores=available_cores(),
+            environment=os.environ,
+        )
+    )
+
+
+async def run_job(handshake: Handshake, writer: EventWriter, control: ControlReader) -> Finished:
+    """The whole run; ends by an exception where it does not reach its end."""
+    started = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    control.follow(task)
+    writer.progress(max(0, handshake.last_step + 1), "loading", 0, 1)
+    policy = await asyncio.to_thread(make_policy, handshake.spec)
+    set_threads(handshake.spec, policy)
+    async with wired(handshake, policy, writer, control) as loop:
+        state = loop.saver.begin()
+        facts = started_facts(policy, LocalSampler.name)
+        writer.emit(Started(**facts, first_step=state.step + 1))
+        state = await loop.run(state)
+        if handshake.spec.kind == "evaluate":
+            return Finished(seconds=time.monotonic() - started)
+        writer.progress(state.step, "export", 0, 1)
+        adapter = await export_adapter(handshake, state, loop.saver, policy)
+    return Finished(seconds=time.monotonic() - started, adapter=adapter, best_step=adapter.step)
+
+
+async def run_to_event(handshake: Handshake, writer: EventWriter, control: ControlReader) -> Event:
+    """The terminal event of a run, whatever happens in it."""
+    try:
+        return await run_job(handshake, writer, control)
+    except asyncio.CancelledError:
+        return stopped_event(control)
+    except Exception as error:  # noqa: BLE001 - the last resort: the supervisor must hear of it
+        return terminal_event(error)
+
+
+def stopped_event(control: ControlReader) -> Event:
+    try:
+        control.check()
+    except (RunPaused, RunCancelled) as error:
+        return terminal_event(error)
+    return Failed(code="engine_error", text="The run was interrupted.", permanent=False)
+
+
+def terminal_event(error: Exception) -> Event:
+    """What a failure means to the job's owner; the unexpected goes to the log in full."""
+    match error:
+        case RunPaused():
+            return Paused(reason=error.reason, text=error.text)
+        case RunCancelled():
+            return Cancelled()
+        case RunFailed():
+            return Failed(code=error.code, text=error.text, permanent=error.permanent)
+        case TemplateRefused():
+            return Failed(code="template_refused", text=str(error))
+        case PromptRefused():
+            return Failed(code="prompt_refused", text=str(error))
+        case OSError() if error.errno in DISK_FULL:
+            return Paused(
+                reason="disk_full",
+                text="The disk is full, so the step could not be saved. Nothing of it is kept: "
+                "make room, then resume.",
+            )
+        case _ if is_out_of_memory(error):
+            return Failed(code="out_of_memory", text=out_of_memory_text(error))
+    traceback.print_exception(error, file=sys.stderr)
+    text = f"The engine failed with {type(error).__name__}: {error}"
+    return Failed(code="engine_error", text=text, permanent=False)
+
+
+def main() -> int:
+    events = EventWriter(take_standard_output())
+    die_with_parent()
+    try:
+        handshake = read_handshake(sys.stdin.buffer)
+    except RunFailed as error:
+        events.emit(terminal_event(error))
+        return 1
+    control = ControlReader(sys.stdin.buffer)
+    event = asyncio.run(run_to_event(handshake, events, control))
+    events.emit(event)
+    sys.stderr.flush()
+    # Threads of tools and samplers may still wait for somebody; nothing they do counts any more.
+    os._exit(1 if isinstance(event, Failed) else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

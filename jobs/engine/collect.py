@@ -1,0 +1,221 @@
+"""Draws tasks, rolls them out, has them graded; an outage pauses the run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jobs.engine.credit.base import FAULTS, is_graded
+from jobs.engine.credit.groups import Group, Signal, group_signal
+from jobs.engine.errors import PauseReason, RunFailed, RunPaused
+from jobs.engine.reporting import EventWriter, Phase
+from jobs.engine.rollout.identity import RolloutRequest
+from jobs.engine.spec import JobSpec
+from jobs.engine.tasks import TaskFile, TaskOrder
+from jobs.engine.types import StopReason, Task, Trajectory
+
+FAULT_SHARE_MAX = 0.5
+TRIES = 3
+
+
+class Runner(Protocol):
+    """Rolls out many requests at once, and answers in their order."""
+
+    async def run(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_done: Callable[[Trajectory], None] | None = None,
+    ) -> list[Trajectory]: ...
+
+
+class Grades(Protocol):
+    """Fills in the reward of one rollout, or says why it has none."""
+
+    async def grade(self, trajectory: Trajectory, task: Task) -> None: ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a step collected. `position`: where the next draw of tasks goes on."""
+
+    groups: list[Group] = field(default_factory=list)
+    position: int = 0
+    rollout_seconds: float = 0.0
+    grading_seconds: float = 0.0
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        return [member for group in self.groups for member in group.members]
+
+    @property
+    def with_signal(self) -> int:
+        """Groups that can teach something."""
+        return sum(
+            group_signal([float(m.reward or 0.0) for m in group.graded]) is Signal.WITH_SIGNAL
+            for group in self.groups
+        )
+
+    def outage(self) -> tuple[PauseReason, str] | None:
+        """Set where more than half of the rollouts are lost to a tool or to the grader's world."""
+        members = self.trajectories
+        tool = [m for m in members if m.stop is StopReason.TOOL_FAULT]
+        grader = [m for m in members if m.stop is StopReason.GRADER_FAULT]
+        if grader:
+            grader += self._grader_errors()
+        reason: PauseReason
+        for reason, word, lost in (
+            ("tool_unavailable", "tool", tool),
+            ("grader_unavailable", "grader", grader),
+        ):
+            if len(lost) > FAULT_SHARE_MAX * len(members):
+                cause, _ = _commonest_cause(lost)
+                return reason, (
+                    f"{len(lost)} of {len(members)} rollouts were lost to a {word} fault, most "
+                    f"often: {cause}"
+                )
+        return None
+
+    def grader_failure(self) -> str | None:
+        """Set where the grader itself gives more than half of the rollouts no reward.
+
+        Its own errors come back with every try, so waiting for it would be waiting for ever.
+        """
+        lost, total = self._grader_errors(), len(self.trajectories)
+        if len(lost) <= FAULT_SHARE_MAX * total:
+            return None
+        cause, times = _commonest_cause(lost)
+        cause = cause.removeprefix("grader: ").rstrip(".")
+        others = f", and {len(lost)} of {total} have no reward" if times < len(lost) else ""
+        return (
+            f"{cause} in {times} of {total} rollouts{others}. Nothing of this step was trained. "
+            "Mend the grader and clone the job."
+        )
+
+    def _grader_errors(self) -> list[Trajectory]:
+        return [m for m in self.trajectories if m.stop not in FAULTS and not is_graded(m)]
+
+
+def _commonest_cause(lost: Sequence[Trajectory]) -> tuple[str, int]:
+    cause, times = Counter(member.cause for member in lost).most_common(1)[0]
+    return cause or "no cause given", times
+
+
+class Collector:
+    """The rollouts of one run."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        runner: Runner,
+        grader: Grades,
+        writer: EventWriter,
+        *,
+        retry_wait_s: float = 5.0,
+    ) -> None:
+        self._spec = spec
+        self._runner = runner
+        self._grader = grader
+        self._writer = writer
+        self._retry_wait_s = retry_wait_s
+        self._train = TaskFile(spec.train)
+        self._validation = TaskFile(spec.validation)
+        self._order = TaskOrder(len(self._train), spec.seed)
+
+    async def training(self, step: int, position: int) -> Batch:
+        """Groups for one step, with refills for those that teach nothing."""
+        return await self._without_outage(lambda: self._draw(step, position))
+
+    async def validation(self, step: int) -> Batch:
+        """Every validation task, as often as the job says."""
+        return await self._without_outage(lambda: self._draw_validation(step))
+
+    async def _without_outage(self, draw: Callable[[], Awaitable[Batch]]) -> Batch:
+        for attempt in range(1, TRIES + 1):
+            batch = await draw()
+            failure = batch.grader_failure()
+            if failure is not None:
+                raise RunFailed("grader_failed", failure)
+            outage = batch.outage()
+            if outage is None:
+                return batch
+            reason, text = outage
+            if attempt == TRIES:
+                raise RunPaused(
+                    reason,
+                    f"{text}. This was try {TRIES} of {TRIES}, so the job is paused; nothing of "
+                    "this step was trained. Resume it when the service answers again.",
+                )
+            self._writer.warn(reason, f"{text}. Try {attempt} of {TRIES}; trying again.")
+            await asyncio.sleep(self._retry_wait_s * attempt)
+        raise AssertionError("the last try returns or raises")
+
+    async def _draw(self, step: int, position: int) -> Batch:
+        batch = Batch(position=position)
+        for refill in range(self._spec.max_refills + 1):
+            wanted = self._spec.groups_per_step - batch.with_signal
+            if wanted == 0:
+                break
+            await self._add_round(batch, step, wanted, refill)
+            if batch.outage() or batch.grader_failure():
+                break
+        return batch
+
+    async def _add_round(self, batch: Batch, step: int, wanted: int, refill: int) -> None:
+        drawn: list[tuple[str, Task]] = []
+        for _ in range(wanted):
+            drawn.append((str(batch.position), self._train[self._order.index(batch.position)]))
+            batch.position += 1
+        requests = [
+            RolloutRequest(task=task, group=name, sample=sample, split="train", step=step)
+            for name, task in drawn
+            for sample in range(self._spec.group_size)
+        ]
+        members = await self._roll_out(batch, requests, "rollout")
+        size = self._spec.group_size
+        for place, (name, _) in enumerate(drawn):
+            group = tuple(members[place * size : (place + 1) * size])
+            batch.groups.append(Group(name, group, refill))
+
+    async def _draw_validation(self, step: int) -> Batch:
+        batch = Batch()
+        tasks = [self._validation[index] for index in range(len(self._validation))]
+        requests = [
+            RolloutRequest(
+                task=task, group=str(task.row), sample=sample, split="validation", step=step
+            )
+            for task in tasks
+            for sample in range(self._spec.eval_samples)
+        ]
+        members = await self._roll_out(batch, requests, "evaluation")
+        batch.groups.append(Group("validation", tuple(members)))
+        return batch
+
+    async def _roll_out(
+        self, batch: Batch, requests: Sequence[RolloutRequest], phase: Phase
+    ) -> list[Trajectory]:
+        """Each rollout is graded as soon as it ends, while others still run."""
+        started = time.monotonic()
+        tasks = {request.uid: request.task for request in requests}
+        grading: list[asyncio.Task[None]] = []
+        step, total = requests[0].step, len(requests)
+
+        def on_done(trajectory: Trajectory) -> None:
+            grade = self._grader.grade(trajectory, tasks[trajectory.uid])
+            grading.append(asyncio.ensure_future(grade))
+            if len(grading) % max(1, total // 20) == 0:
+                self._writer.progress(step, phase, len(grading), total)
+
+        try:
+            members = await self._runner.run(requests, on_done)
+            rolled = time.monotonic()
+            await asyncio.gather(*grading)
+        finally:
+            for task in grading:
+                task.cancel()
+        batch.rollout_seconds += rolled - started
+        batch.grading_seconds += time.monotonic() - rolled
+        return members

@@ -1,0 +1,22 @@
+"""All policy losses by the name that a job's `loss` field uses."""
+
+from __future__ import annotations
+
+from jobs.engine.errors import RunFailed
+from jobs.engine.learning.losses.base import PolicyLoss
+from jobs.engine.learning.losses.cispo import cispo
+from jobs.engine.learning.losses.importance import importance_sampling
+from jobs.engine.learning.losses.ppo_clip import ppo_clip
+
+LOSSES: dict[str, PolicyLoss] = {
+    "cispo": cispo,
+    "ppo_clip": ppo_clip,
+    "importance_sampling": importance_sampling,
+}
+
+
+def loss_named(name: str) -> PolicyLoss:
+    if name not in LOSSES:
+        known = ", ".join(sorted(LOSSES))
+        raise RunFailed("unknown_loss", f"loss is “{name}”; this engine knows: {known}")
+    return LOSSES[name]

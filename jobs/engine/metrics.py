@@ -1,0 +1,106 @@
+"""What a step's rollouts were like, in plain numbers."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.engine.credit.base import FAULTS, is_graded
+from jobs.engine.credit.groups import Group, Signal
+from jobs.engine.types import StopReason, ToolCall, Trajectory
+
+RolloutStats = dict[str, Any]
+"""See `rollout_stats`; a number is None where nothing was there to measure."""
+
+LOOP_STOPS = frozenset({StopReason.TOKEN_LOOP, StopReason.TOOL_LOOP})
+REPEATS_OF_A_LOOP = 3
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """Linear between the two nearest ranks."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def is_looped(trajectory: Trajectory) -> bool:
+    """Stopped as a loop, or the same call with the same result three times or more."""
+    seen = Counter((call.name, call.arguments, call.output) for call in trajectory.calls)
+    return trajectory.stop in LOOP_STOPS or max(seen.values(), default=0) >= REPEATS_OF_A_LOOP
+
+
+def rollout_stats(trajectories: Sequence[Trajectory]) -> RolloutStats:
+    """Rewards are of graded rollouts; calls, turns and tokens of all that no fault ended."""
+    graded = [trajectory for trajectory in trajectories if is_graded(trajectory)]
+    whole = [trajectory for trajectory in trajectories if trajectory.stop not in FAULTS]
+    rewards = [float(trajectory.reward or 0.0) for trajectory in graded]
+    calls = [len(trajectory.calls) for trajectory in whole]
+    tokens = [trajectory.sampled_tokens for trajectory in whole]
+    seconds = [call.seconds for trajectory in whole for call in trajectory.calls if call.attempts]
+    ungraded = [trajectory for trajectory in trajectories if not is_graded(trajectory)]
+    return {
+        "n": len(trajectories),
+        "graded": len(graded),
+        "ungraded": len(ungraded),
+        "reward_mean": _mean(rewards),
+        "reward_sd": statistics.pstdev(rewards) if rewards else None,
+        "parts": _part_means(graded),
+        "tool_calls_mean": _mean(calls),
+        "tool_calls_p95": percentile(calls, 95),
+        "turns_mean": _mean([len(trajectory.turns) for trajectory in whole]),
+        "tokens_mean": _mean(tokens),
+        "tokens_p50": percentile(tokens, 50),
+        "tokens_p95": percentile(tokens, 95),
+        "tokens_p99": percentile(tokens, 99),
+        "total_tokens_mean": _mean([len(trajectory.ids) for trajectory in whole]),
+        "loop_rate": _mean([float(is_looped(trajectory)) for trajectory in whole]),
+        "stops": _counted([str(t.stop) for t in trajectories if t.stop is not None]),
+        "tool_seconds_p50": percentile(seconds, 50),
+        "tool_seconds_p95": percentile(seconds, 95),
+        "tools": _by_tool([call for trajectory in trajectories for call in trajectory.calls]),
+        "ungraded_causes": _counted([trajectory.cause or "unknown" for trajectory in ungraded]),
+    }
+
+
+def group_stats(groups: Sequence[Group], counts: Mapping[Signal, int]) -> dict[str, int]:
+    """How many groups could teach something, and why the others could not."""
+    named = {str(signal): counts.get(signal, 0) for signal in Signal}
+    refilled = sum(group.round > 0 for group in groups)
+    return {"total": len(groups), **named, "refilled": refilled}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _counted(values: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _part_means(graded: Sequence[Trajectory]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for trajectory in graded:
+        for name, value in trajectory.parts.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(found) / len(found) for name, found in sorted(values.items())}
+
+
+def _by_tool(calls: Sequence[ToolCall]) -> dict[str, dict[str, Any]]:
+    named: dict[str, list[ToolCall]] = {}
+    for call in calls:
+        named.setdefault(call.name, []).append(call)
+    return {
+        name: {
+            "calls": len(found),
+            "errors": sum(call.status in {"tool_error", "malformed"} for call in found),
+            "faults": sum(call.status == "fault" for call in found),
+            "seconds_mean": _mean([call.seconds for call in found if call.attempts]),
+        }
+        for name, found in sorted(named.items())
+    }

@@ -1,0 +1,89 @@
+"""The README that travels with an exported adapter."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from jobs.engine.learning.checkpoint import TrainingState
+from jobs.engine.spec import JobSpec
+
+_CARD = """\
+---
+library_name: peft
+base_model: {quoted}
+tags: [lora, reinforcement-learning, tool-use]
+---
+
+# LoRA adapter of run {run_id}, step {step}
+
+Trained by reinforcement learning on {base}, with the tools: {tools}.
+
+| | |
+|---|---|
+| mean validation reward before training (step 0) | {before} |
+| mean validation reward of this adapter | {after} |
+| training steps of the run | {steps} |
+| rollouts a step | {groups} tasks x {size} |
+| algorithm | {loss} with {advantage} advantages |
+| LoRA | rank {rank}, alpha {alpha}, all linear layers |
+| learning rate, seed | {rate}, {seed} |
+| sha256 of the base model | {base_sha256} |
+
+`MANIFEST.json` lists size and sha256 of each file. `proof.json` holds trajectories with the
+trainer's log-probabilities, and how far plain PEFT differs from them.
+
+The base model is named by its hub id, or as its server calls it: in the second case put the path
+of your own copy in its place below. The sha256 above tells whether it is the same model.
+
+## Load with PEFT
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained({quoted})
+tokenizer = AutoTokenizer.from_pretrained({quoted})
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+```
+
+## Serve with vLLM
+
+```sh
+vllm serve {shell} --enable-lora --max-lora-rank {max_rank} --lora-modules tuned=path/to/this/folder
+```
+
+Then ask for the model `tuned`.
+"""
+
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def model_card(spec: JobSpec, state: TrainingState, step: int) -> str:
+    base = spec.base_name
+    return _CARD.format(
+        base=base,
+        quoted=json.dumps(base, ensure_ascii=False),
+        shell=shlex.quote(base),
+        run_id=spec.run_id,
+        step=step,
+        tools=", ".join(tool.name for tool in spec.tools) or "none",
+        before=_reward(state, 0),
+        after=_reward(state, step),
+        steps=state.step,
+        groups=spec.groups_per_step,
+        size=spec.group_size,
+        loss=spec.loss,
+        advantage=spec.advantage,
+        rank=spec.lora_rank,
+        alpha=spec.lora_alpha,
+        rate=spec.learning_rate,
+        seed=spec.seed,
+        base_sha256=state.base_sha256,
+        max_rank=next((rank for rank in VLLM_RANKS if rank >= spec.lora_rank), VLLM_RANKS[-1]),
+    )
+
+
+def _reward(state: TrainingState, step: int) -> str:
+    reward = state.evaluations.get(str(step))
+    return "not measured" if reward is None else f"{reward:.3f}"

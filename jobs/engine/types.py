@@ -1,0 +1,122 @@
+"""The nouns of the engine: a trajectory is a token list; text is derived from it. Torch-free."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+
+class TokenKind(IntEnum):
+    """Who wrote a token. Only SAMPLED tokens are trained."""
+
+    PROMPT = 0
+    SAMPLED = 1
+    TOOL = 2
+    SCAFFOLD = 3
+    LOOP = 4
+
+
+class StopReason(StrEnum):
+    """Why a rollout ended."""
+
+    FINAL_ANSWER = "final_answer"
+    TURN_LIMIT = "turn_limit"
+    CALL_LIMIT = "call_limit"
+    TURN_TOKEN_LIMIT = "turn_token_limit"
+    TOKEN_LIMIT = "token_limit"
+    CONTEXT_LIMIT = "context_limit"
+    TIME_LIMIT = "time_limit"
+    TOKEN_LOOP = "token_loop"
+    TOOL_LOOP = "tool_loop"
+    TOOL_FAULT = "tool_fault"
+    GRADER_FAULT = "grader_fault"
+
+
+LIMIT_STOPS = frozenset(StopReason) - {
+    StopReason.FINAL_ANSWER,
+    StopReason.TOOL_FAULT,
+    StopReason.GRADER_FAULT,
+}
+"""Stops that are graded and then clamped to at most zero."""
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One dataset row: `item` is the whole row as sent to tools and graders."""
+
+    row: int
+    messages: tuple[dict[str, Any], ...]
+    tools: tuple[dict[str, Any], ...]
+    item: dict[str, Any]
+
+
+class ToolCall(msgspec.Struct, kw_only=True):
+    """One call and what came of it. `arguments` is the JSON string that went over the wire."""
+
+    id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    status: Literal["pending", "ok", "tool_error", "malformed", "fault"] = "pending"
+    http_status: int | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    error: str = ""
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    """One model output with its calls. `start`..`end`: the sampled tokens, end exclusive."""
+
+    index: int
+    start: int
+    end: int
+    text: str
+    reasoning: str = ""
+    content: str = ""
+    calls: list[ToolCall] = msgspec.field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Trajectory(msgspec.Struct, kw_only=True):
+    """One attempt at one task.
+
+    Invariant: `ids`, `logprobs`, `entropies` and `kinds` have one entry per token; a token that
+    was not sampled has log-probability and entropy 0. The token list is never re-encoded.
+    """
+
+    uid: str
+    row: int
+    group: str
+    sample: int
+    split: Literal["train", "validation"]
+    trace_id: str
+    ids: list[int]
+    logprobs: list[float]
+    entropies: list[float]
+    kinds: list[int]
+    turns: list[Turn] = msgspec.field(default_factory=list)
+    stop: StopReason | None = None
+    reward: float | None = None
+    """None: ungraded. Never trained, in no mean, in no baseline."""
+    parts: dict[str, float] = msgspec.field(default_factory=dict)
+    grading: dict[str, Any] = msgspec.field(default_factory=dict)
+    advantage: float | None = None
+    trained: bool = False
+    cause: str = ""
+    seconds: float = 0.0
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        return [call for turn in self.turns for call in turn.calls]
+
+    @property
+    def sampled_tokens(self) -> int:
+        return sum(kind in (TokenKind.SAMPLED, TokenKind.LOOP) for kind in self.kinds)
+
+    @property
+    def answer(self) -> str:
+        """The text the graders see: the content of the last turn."""
+        return self.turns[-1].content if self.turns else ""

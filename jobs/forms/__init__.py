@@ -1,0 +1,1 @@
+"""What the job pages read from a request."""

@@ -1,0 +1,61 @@
+"""What a run leaves on disk: checkpoints and the exported adapter. Paths are in the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from jobs.models.job import Job
+from jobs.models.run import Run
+
+
+def run_folder(run_id: str) -> Path:
+    """Where a run's files are on this machine."""
+    return Path(settings.MEDIA_ROOT) / "runs" / run_id
+
+
+class Checkpoint(models.Model):
+    """A committed checkpoint. `kept`: for its validation reward; `available`: still on disk."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    step = models.IntegerField()
+    epoch = models.BigIntegerField()
+    path = models.CharField(max_length=200)
+    manifest_sha256 = models.CharField(max_length=64)
+    bytes = models.BigIntegerField()
+    validation_reward = models.FloatField(null=True)
+    kept = models.BooleanField(default=False)
+    available = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["run", "step"], name="checkpoint_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.step} of {self.run_id}"
+
+
+class Adapter(models.Model):
+    """The exported adapter and the proof that it is the model that was trained."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="adapter")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    step = models.IntegerField()
+    path = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    bytes = models.BigIntegerField()
+    proof_max_abs_logprob_diff = models.FloatField()
+    proof_tokens = models.IntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"adapter of {self.job_id}"
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.run_id) / self.path

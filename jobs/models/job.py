@@ -1,0 +1,82 @@
+"""A fine-tuning job: what was asked, frozen, and where it stands."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from hone.accounts.models import Organisation
+from hone.core.ids import new_id
+from jobs.models.base_model import BaseModel
+from jobs.models.states import FINAL, OPEN, Stateful, Status
+
+
+def job_id() -> str:
+    return new_id("ftjob")
+
+
+class Job(Stateful):
+    """One job. `spec` is frozen at creation (see `jobs.services.frozen`); rewards are copies.
+
+    Versions may be deleted under a job: the job keeps their names and hashes in `spec`, and fails
+    with a sentence if it still needed them.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=job_id, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="jobs")
+    name = models.CharField(max_length=100)
+    spec = models.JSONField()
+    base_model = models.ForeignKey(BaseModel, on_delete=models.PROTECT, related_name="jobs")
+    train_version = models.ForeignKey(
+        "datasets.DatasetVersion", on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    validation_version = models.ForeignKey(
+        "datasets.DatasetVersion", on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    tool_versions: models.ManyToManyField[Any, Any] = models.ManyToManyField(
+        "tools.ToolVersion", related_name="+"
+    )
+    grader_version = models.ForeignKey(
+        "graders.GraderVersion", on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    seed = models.IntegerField(default=42)
+    metadata = models.JSONField(default=dict)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    error_code = models.CharField(max_length=60, blank=True)
+    error_message = models.TextField(blank=True)
+    error_log = models.TextField(blank=True, help_text="The last 100 lines of the engine's log")
+    total_steps = models.IntegerField(default=0)
+    last_step = models.IntegerField(default=-1)
+    baseline_reward = models.FloatField(null=True)
+    best_reward = models.FloatField(null=True)
+    best_step = models.IntegerField(null=True)
+    last_reward = models.FloatField(null=True)
+    train_reward = models.FloatField(null=True)
+    engine_seconds = models.FloatField(default=0.0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at", "-id"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["organisation", "-created_at", "-id"], name="jobs_newest_first"),
+            models.Index(fields=["status", "created_at"], name="jobs_queue"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=Status.values), name="known_job_status"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(finished_at__isnull=True, status__in=OPEN)
+                | models.Q(finished_at__isnull=False, status__in=sorted(FINAL)),
+                name="final_job_has_finish_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

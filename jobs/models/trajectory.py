@@ -1,0 +1,66 @@
+"""The index row of a trajectory; its body is one zstd frame in the step's file."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from jobs.models.run import Run
+
+SEPARATOR = "|"
+
+
+def packed(words: tuple[str, ...]) -> str:
+    """`("a", "b")` → `|a|b|`, so that one word is found with `contains="|a|"` on any database."""
+    return f"{SEPARATOR}{SEPARATOR.join(words)}{SEPARATOR}" if words else ""
+
+
+class Trajectory(models.Model):
+    """One attempt at one task. `reward` None: ungraded, for `cause`."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="trajectories")
+    step = models.IntegerField()
+    uid = models.CharField(max_length=80)
+    split = models.CharField(max_length=10)
+    row = models.IntegerField()
+    group = models.CharField(max_length=80)
+    sample = models.IntegerField()
+    reward = models.FloatField(null=True)
+    parts = models.JSONField(default=dict)
+    advantage = models.FloatField(null=True)
+    trained = models.BooleanField(default=False)
+    turns = models.IntegerField()
+    tool_calls = models.IntegerField()
+    tokens = models.IntegerField()
+    total_tokens = models.IntegerField()
+    stop = models.CharField(max_length=20)
+    packed_flags = models.CharField(max_length=200, blank=True)
+    packed_tools = models.CharField(max_length=2000, blank=True)
+    cause = models.TextField(blank=True)
+    excerpt = models.TextField(blank=True)
+    seconds = models.FloatField(default=0.0)
+    bodies = models.CharField(max_length=200)
+    offset = models.BigIntegerField()
+    length = models.IntegerField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["run", "step", "split", "uid"], name="trajectory_once")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["run", "id"], name="trajectories_in_order"),
+            models.Index(fields=["run", "step", "split", "id"], name="trajectories_of_step"),
+            models.Index(fields=["run", "row", "id"], name="trajectories_of_task"),
+        ]
+
+    def __str__(self) -> str:
+        return self.uid
+
+    @property
+    def flags(self) -> list[str]:
+        return [word for word in self.packed_flags.split(SEPARATOR) if word]
+
+    @property
+    def tools(self) -> list[str]:
+        return [word for word in self.packed_tools.split(SEPARATOR) if word]

@@ -1,0 +1,65 @@
+"""What an organisation can choose from when it makes a job: the newest version of each thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from graders.selectors import latest_versions
+from hone.accounts.models import Organisation
+from hone.datasets.models import DatasetVersion
+from hone.tools.models import ToolVersion
+from jobs.selectors.access import base_models_ready
+
+Choice = tuple[Any, str]
+MOST_VERSIONS = 500
+
+
+@dataclass(frozen=True)
+class JobChoices:
+    """Ids and words for each select of the form."""
+
+    base_models: list[Choice]
+    datasets: list[Choice]
+    tools: list[Choice]
+    graders: list[Choice]
+
+
+def job_choices(organisation: Organisation) -> JobChoices:
+    """All choices, in four queries."""
+    return JobChoices(
+        base_models=[(model.pk, _model_words(model)) for model in base_models_ready()],
+        datasets=_datasets(organisation),
+        tools=_tools(organisation),
+        graders=[(version.pk, str(version)) for version in latest_versions(organisation)],
+    )
+
+
+def _datasets(organisation: Organisation) -> list[Choice]:
+    """Every version: an older one is a fair choice, and a clone needs it."""
+    rows = DatasetVersion.objects.filter(
+        dataset__organisation=organisation, dataset__archived=False
+    )
+    rows = rows.select_related("dataset").order_by("dataset__name", "-number")[:MOST_VERSIONS]
+    return [
+        (version.pk, f"{version.dataset.name} v{version.number} · {version.rows} rows")
+        for version in rows
+    ]
+
+
+def _tools(organisation: Organisation) -> list[Choice]:
+    rows = ToolVersion.objects.filter(tool__organisation=organisation, tool__archived=False)
+    newest = _newest(rows.select_related("tool").order_by("tool__name", "number"))
+    return [(version.pk, f"{version.tool.name} v{version.number}") for version in newest]
+
+
+def _newest(versions: Iterable[ToolVersion]) -> list[ToolVersion]:
+    last = {version.tool_id: version for version in versions}
+    return list(last.values())
+
+
+def _model_words(model: Any) -> str:
+    size = f" · {model.parameters / 1e6:.3g} M" if model.parameters else ""
+    context = f" · context {model.context_length}" if model.context_length else ""
+    return f"{model.name}{size}{context}"

@@ -1,0 +1,124 @@
+"""Live checks of what this installation can do: reach the tools, isolate Python, write chats."""
+
+from __future__ import annotations
+
+import functools
+import json
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LookupTimeout
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from graders.sandbox import probe
+from hone.core.net.addresses import Address
+from hone.core.net.errors import OutboundError
+from hone.core.net.policy import OutboundPolicy
+from hone.core.net.target import Target, parse_url
+from hone.tools.models import ToolVersion
+from jobs.models import BaseModel
+from jobs.selectors import inputs
+from jobs.services.request import Check
+
+LOOKUP_S = 1.0
+REMEMBERED_S = 60.0
+_LOOKUPS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up")
+
+
+def tool_checks(tools: Iterable[ToolVersion]) -> Iterator[Check]:
+    """Whether each tool's address may be called from here; names are looked up, nothing is sent."""
+    policy = OutboundPolicy.parse(settings.OUTBOUND_ALLOW)
+    addresses: dict[tuple[str, int], tuple[Address, ...] | None] = {}
+    refused = False
+    for tool in tools:
+        try:
+            target = parse_url(tool.url)
+            place = (target.host, target.port)
+            if place not in addresses:
+                addresses[place] = _addresses(target)
+            found = addresses[place]
+            if found is not None:
+                policy.check(target.host, target.port, found)
+                continue
+        except OutboundError as error:
+            sentence = f"`{inputs.tool_name(tool)}` at {tool.url}: {error.message}"
+            yield Check("Tools", "problem", sentence, "tool_versions", "tool_blocked")
+        else:
+            sentence = (
+                f"`{inputs.tool_name(tool)}`: the host name {target.host} is not known here, so "
+                "calls may fail. Check the tool's URL."
+            )
+            yield Check("Tools", "warning", sentence, "tool_versions", "tool_unresolved")
+        refused = True
+    if addresses and not refused:
+        yield Check("Tools", "ok", "Every tool's address may be called.")
+
+
+def _addresses(target: Target) -> tuple[Address, ...] | None:
+    """The addresses of a target; None where its name is not known in time."""
+    if target.literal is not None:
+        return (target.literal,)
+    window = int(time.monotonic() / REMEMBERED_S)
+    try:
+        return _asked(target.host, target.port, window).result(timeout=LOOKUP_S)
+    except (LookupTimeout, OSError, UnicodeError):
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _asked(host: str, port: int, window: int) -> Future[tuple[Address, ...]]:
+    """One look-up of a name a window of time, however often a form is checked."""
+    return _LOOKUPS.submit(_look_up, host, port)
+
+
+def _look_up(host: str, port: int) -> tuple[Address, ...]:
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(ip_address(row[4][0]) for row in rows))
+
+
+def isolation_checks(spec: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether the grader's Python, if it has any, can be kept out of reach here."""
+    if not _has_python(spec):
+        return
+    isolation = probe()
+    if isolation.level == "none":
+        sentence = f"Its Python cannot be isolated here. {isolation.reason}"
+        yield Check("Grader", "problem", sentence, "grader_version", "sandbox_unavailable")
+    else:
+        yield Check("Grader", "ok", f"Its Python runs isolated: {isolation.level}.")
+
+
+def _has_python(spec: Mapping[str, Any]) -> bool:
+    if spec.get("type") == "python":
+        return True
+    parts = spec.get("graders")
+    return isinstance(parts, Mapping) and any(_has_python(part) for part in parts.values())
+
+
+def template_checks(model: BaseModel) -> Iterator[Check]:
+    """Whether the tokeniser has a chat template; the engine tries the template itself at start."""
+    folder = Path(model.folder)
+    if folder.is_dir() and not _has_template(folder):
+        sentence = (
+            f"{model.name} has no chat template, so conversations with tools cannot be written "
+            "for it. Choose an instruction-tuned model."
+        )
+        yield Check("Base model", "problem", sentence, "base_model", "template_missing")
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        try:
+            config = json.loads((folder / name).read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(config, dict) and config.get("chat_template"):
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""Pages of jobs: parse, call one service or selector, render."""

@@ -1,0 +1,147 @@
+"""One page to make a job: choices, live checks of everything together, and Start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from hone.accounts.models import Organisation
+from hone.accounts.requests import MemberRequest, current_organisation
+from hone.accounts.selectors import access_organisation
+from jobs.errors import JobRefused
+from jobs.forms.new_job import NewJobForm
+from jobs.forms.prefill import clone_values
+from jobs.models import Job
+from jobs.selectors import access_job
+from jobs.selectors.choices import job_choices
+from jobs.services.checks import job_checks
+from jobs.services.create import job_create
+from jobs.services.request import Check, Checked
+
+STATES = ("ok", "warning", "problem")
+TICK = Check(
+    "Warnings", "warning", "There are warnings. Mend them, or tick “Start anyway”.", "accept"
+)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_job_page(request: MemberRequest) -> HttpResponse:
+    """GET shows the form; POST checks it, and starts the job where `start` was pressed."""
+    organisation = _writable(request)
+    if request.method != "POST":
+        return _show(request, organisation, _empty_form(request, organisation))
+    form = NewJobForm(request.POST, choices=job_choices(organisation))
+    if not form.is_valid():
+        return _show(request, organisation, form, status=422)
+    checked = job_checks(organisation, form.as_request())
+    if "start" not in request.POST:
+        return _show(request, organisation, form, checked=checked)
+    unaccepted = _count(checked, "warning") and not request.POST.get("accept")
+    if checked.may_start and not unaccepted:
+        return _start(request, organisation, form, checked)
+    problems = checked.problems or [TICK]
+    return _show(request, organisation, form, checked=checked, problems=problems, status=422)
+
+
+@require_POST
+def check_panel(request: MemberRequest) -> HttpResponse:
+    """The checks and what every "auto" becomes, for the form as it stands."""
+    organisation = _writable(request)
+    form = NewJobForm(request.POST, choices=job_choices(organisation))
+    checked = job_checks(organisation, form.as_request())
+    context = {**_checks(request, checked), "oob_settings": _with_values(checked)}
+    return render(request, "jobs/checks.html", context)
+
+
+def _start(
+    request: MemberRequest, organisation: Organisation, form: NewJobForm, checked: Checked
+) -> HttpResponse:
+    try:
+        job = job_create(
+            acting_user=request.user, organisation=organisation, request=form.as_request()
+        )
+    except JobRefused as refused:
+        problems = [
+            Check("", "problem", text, field, code) for code, field, text in refused.problems
+        ]
+        return _show(request, organisation, form, checked=checked, problems=problems, status=422)
+    return redirect("job", job.pk)
+
+
+def _writable(request: MemberRequest) -> Organisation:
+    organisation = current_organisation(request)
+    return access_organisation(request.user, organisation.pk, need="write")
+
+
+def _empty_form(request: MemberRequest, organisation: Organisation) -> NewJobForm:
+    source = _source(request)
+    initial: dict[str, Any] = clone_values(source) if source else {}
+    if request.GET.get("dataset"):
+        initial["train_version"] = request.GET["dataset"]
+    return NewJobForm(initial=initial, choices=job_choices(organisation))
+
+
+def _source(request: MemberRequest) -> Job | None:
+    given = request.GET.get("from")
+    return access_job(request.user, given) if given else None
+
+
+def _show(
+    request: MemberRequest,
+    organisation: Organisation,
+    form: NewJobForm,
+    *,
+    checked: Checked | None = None,
+    problems: list[Check] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    choices = job_choices(organisation)
+    options = _options(form, checked)
+    context = {
+        "form": form,
+        "source": _source(request),
+        "has_models": bool(choices.base_models),
+        "has_datasets": bool(choices.datasets),
+        "has_graders": bool(choices.graders),
+        "main_options": [each for each in options if each["main"]],
+        "more_options": [each for each in options if not each["main"]],
+        "problems": problems or [],
+        **_checks(request, checked),
+    }
+    return render(request, "jobs/new.html", context, status=status)
+
+
+def _options(form: NewJobForm, checked: Checked | None) -> list[dict[str, Any]]:
+    """The hyperparameters with their fields; the contract's own names are the main ones."""
+    settings = {each.name: each for each in checked.settings} if checked else {}
+    return [
+        {
+            "name": option.name,
+            "main": option.contract,
+            "range": option.range,
+            "field": field,
+            "setting": settings.get(option.name),
+        }
+        for option, field in form.options()
+    ]
+
+
+def _checks(request: MemberRequest, checked: Checked | None) -> dict[str, Any]:
+    shown = list(dict.fromkeys(checked.checks)) if checked else []
+    return {
+        "checked": checked,
+        "shown": shown,
+        "counts": {state: sum(check.state == state for check in shown) for state in STATES},
+        "accepted": bool(request.POST.get("accept")),
+    }
+
+
+def _with_values(checked: Checked) -> list[dict[str, Any]]:
+    return [{"name": each.name, "setting": each} for each in checked.settings]
+
+
+def _count(checked: Checked, state: str) -> int:
+    return sum(check.state == state for check in checked.checks)

@@ -1,0 +1,8 @@
+"""App configuration of accounts."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "hone.accounts"
+    label = "accounts"

@@ -1,0 +1,65 @@
+"""Opens connections: resolve once, judge every address, connect to the judged literal."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+import httpcore2
+
+from hone.core.net.addresses import Address
+from hone.core.net.errors import OutboundFailed
+from hone.core.net.policy import OutboundPolicy
+
+Resolver = Callable[[str, int], Awaitable[list[Address]]]
+CONNECT_TIMEOUT_S = 10.0
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Every address of `host`, as the system knows it."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise OutboundFailed(f"The host name {host} cannot be resolved.") from error
+    return list(dict.fromkeys(ip_address(row[4][0]) for row in found))
+
+
+class GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """No name is looked up a second time, so an answer that changes gains nothing."""
+
+    def __init__(self, policy: OutboundPolicy, resolver: Resolver = resolve) -> None:
+        self._policy = policy
+        self._resolver = resolver
+        self._plain = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        addresses = await self._addresses(host, port)
+        self._policy.check(host, port, addresses)
+        for address in addresses[:-1]:
+            try:
+                return await self._open(address, port)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._open(addresses[-1], port)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        try:
+            return [ip_address(host)]
+        except ValueError:
+            return await self._resolver(host, port)
+
+    async def _open(self, address: Address, port: int) -> httpcore2.AsyncNetworkStream:
+        return await self._plain.connect_tcp(str(address), port, timeout=CONNECT_TIMEOUT_S)

@@ -1,0 +1,199 @@
+"""Changes to datasets. A file that is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from django.conf import settings
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from hone.accounts.models import Organisation, User
+from hone.accounts.selectors import access_organisation, access_row
+from hone.accounts.services import audit_record
+from hone.core import text
+from hone.core.errors import UserError
+from hone.datasets.errors import DiskFull
+from hone.datasets.models import Dataset, DatasetVersion
+from hone.datasets.reading import Reading, read_upload
+from hone.datasets.selectors import access_dataset
+
+
+def dataset_create(
+    *, acting_user: User, organisation: Organisation, name: str, upload: File[bytes]
+) -> DatasetVersion:
+    """A new dataset with version 1. Raises DatasetRefused with lines and fields."""
+    access_organisation(acting_user, organisation.id, need="write")
+    name = text.name(name)
+    _refuse_taken(organisation, name)
+    dataset = Dataset(organisation=organisation, name=name, created_by=acting_user)
+    with _received(upload) as (path, reading):
+        version = _version_of(acting_user, dataset, reading, number=1)
+        with _stored(version, path, reading.offsets):
+            try:
+                with transaction.atomic():
+                    dataset.save(force_insert=True)
+                    _version_save(acting_user, version)
+            except IntegrityError as error:
+                raise _taken(name) from error
+    return version
+
+
+def dataset_version_add(
+    *, acting_user: User, dataset: Dataset, upload: File[bytes]
+) -> DatasetVersion:
+    """The next version; a file that is there already is refused by the name of its version."""
+    access_dataset(acting_user, dataset.pk, need="write")
+    with _received(upload) as (path, reading):
+        _refuse_same(dataset, reading.sha256)
+        version = _version_of(acting_user, dataset, reading, number=0)
+        with _stored(version, path, reading.offsets), transaction.atomic():
+            version.dataset = access_row(
+                Dataset.objects.select_for_update(), acting_user, dataset.pk, need="write"
+            )
+            _refuse_same(version.dataset, reading.sha256)
+            version.number = version.dataset.versions.aggregate(newest=Max("number"))["newest"] + 1
+            _version_save(acting_user, version)
+    return version
+
+
+def dataset_archive(*, acting_user: User, dataset: Dataset) -> None:
+    """Take the dataset off the lists; jobs that use its versions keep them."""
+    access_dataset(acting_user, dataset.pk, need="write")
+    with transaction.atomic():
+        if not Dataset.objects.filter(pk=dataset.pk, archived=False).update(archived=True):
+            return
+        audit_record(
+            acting_user=acting_user,
+            organisation=dataset.organisation,
+            action="dataset.archive",
+            target=dataset.pk,
+            detail={"name": dataset.name},
+        )
+
+
+def dataset_delete(*, acting_user: User, dataset: Dataset) -> None:
+    """Remove the dataset and its bytes; a job that still needs it fails with a sentence."""
+    access_dataset(acting_user, dataset.pk, need="admin")
+    versions = list(dataset.versions.all())
+    with transaction.atomic():
+        audit_record(
+            acting_user=acting_user,
+            organisation=dataset.organisation,
+            action="dataset.delete",
+            target=dataset.pk,
+            detail={"name": dataset.name},
+        )
+        Dataset.objects.filter(pk=dataset.pk).delete()
+        transaction.on_commit(lambda: _delete_files(versions))
+
+
+@contextmanager
+def _received(upload: File[bytes]) -> Iterator[tuple[Path, Reading]]:
+    """The upload as a checked file on the data disk; it is gone when the block is left."""
+    limits = {"most_rows": settings.MAX_DATASET_ROWS, "most_bytes": settings.MAX_DATASET_BYTES}
+    folder = settings.FILE_UPLOAD_TEMP_DIR
+    with _full_disk_named(), NamedTemporaryFile(dir=folder, suffix=".jsonl") as file:
+        reading = read_upload(upload.chunks(), file.write, **limits)
+        file.flush()
+        yield Path(file.name), reading
+
+
+@contextmanager
+def _full_disk_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFull from error
+        raise
+
+
+def _version_of(
+    acting_user: User, dataset: Dataset, reading: Reading, *, number: int
+) -> DatasetVersion:
+    return DatasetVersion(
+        dataset=dataset,
+        number=number,
+        sha256=reading.sha256,
+        bytes=reading.size,
+        rows=reading.rows,
+        report=reading.report,
+        created_by=acting_user,
+    )
+
+
+def _version_save(acting_user: User, version: DatasetVersion) -> None:
+    version.save(force_insert=True)
+    audit_record(
+        acting_user=acting_user,
+        organisation=version.dataset.organisation,
+        action="dataset.version",
+        target=version.pk,
+        detail={
+            "name": version.dataset.name,
+            "number": version.number,
+            "rows": version.rows,
+        },
+    )
+
+
+@contextmanager
+def _stored(version: DatasetVersion, path: Path, offsets: array[int]) -> Iterator[None]:
+    """The version's files are in storage, and gone again where the block fails.
+
+    They are written before the transaction begins: a long copy must not hold up other writers.
+    """
+    if sys.byteorder == "big":
+        offsets.byteswap()
+    try:
+        with path.open("rb") as file:
+            default_storage.save(version.storage_key, File(file))
+        default_storage.save(version.offsets_key, ContentFile(offsets.tobytes()))
+        yield
+    except BaseException:
+        _delete_files([version])
+        raise
+
+
+def _delete_files(versions: Iterable[DatasetVersion]) -> None:
+    for version in versions:
+        for key in (version.storage_key, version.offsets_key, version.storage_folder):
+            default_storage.delete(key)
+
+
+def _refuse_same(dataset: Dataset, sha256: str) -> None:
+    if dataset.archived:
+        raise UserError(
+            f"{dataset.name} is archived, so it takes no new version. Upload a new dataset.",
+            code="archived",
+            field="upload",
+        )
+    same = dataset.versions.filter(sha256=sha256).first()
+    if same is not None:
+        raise UserError(
+            f"This file is version {same.number} of {dataset.name} already. Nothing to add.",
+            code="dataset_same",
+            field="upload",
+        )
+
+
+def _refuse_taken(organisation: Organisation, name: str) -> None:
+    if Dataset.objects.filter(organisation=organisation, name=name, archived=False).exists():
+        raise _taken(name)
+
+
+def _taken(name: str) -> UserError:
+    return UserError(
+        f"A dataset is called {name!r} already. Add a version to it, or use another name.",
+        code="name_taken",
+        field="name",
+    )

@@ -1,0 +1,161 @@
+"""Pages of datasets: list, upload, detail, rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hone.accounts.requests import MemberRequest, current_organisation
+from hone.accounts.selectors import access_organisation
+from hone.core.errors import UserError
+from hone.datasets.errors import DatasetRefused
+from hone.datasets.forms import DatasetForm, VersionForm
+from hone.datasets.models import Dataset, DatasetVersion
+from hone.datasets.selectors import (
+    access_dataset,
+    access_dataset_version,
+    dataset_list,
+    dataset_rows,
+    latest_version,
+)
+from hone.datasets.services import dataset_archive, dataset_create, dataset_version_add
+
+ROWS_A_PAGE = 50
+PREVIEW_ROWS = 5
+LARGEST_ROW_NUMBER = 10**9
+SHOWN_TEXT = 4000
+
+
+@require_safe
+def datasets_page(request: MemberRequest) -> HttpResponse:
+    datasets = dataset_list(current_organisation(request))
+    rows = [(dataset, list(dataset.versions.all())[-1]) for dataset in datasets]
+    return render(request, "datasets/list.html", {"rows": rows})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def dataset_new(request: MemberRequest) -> HttpResponse:
+    organisation = current_organisation(request)
+    access_organisation(request.user, organisation.id, need="write")
+    form = DatasetForm(request.POST or None, request.FILES or None)
+    if not form.is_valid():
+        return _upload_page(request, form)
+    try:
+        version = dataset_create(
+            acting_user=request.user, organisation=organisation, **form.cleaned_data
+        )
+    except UserError as error:
+        return _upload_page(request, form, refused=error)
+    messages.success(request, f"{version} is stored with {version.rows} rows.")
+    return redirect("dataset", version.dataset_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def dataset_version_new(request: MemberRequest, dataset_id: str) -> HttpResponse:
+    dataset = access_dataset(request.user, dataset_id, need="write")
+    form = VersionForm(request.POST or None, request.FILES or None)
+    if not form.is_valid():
+        return _upload_page(request, form, dataset)
+    try:
+        version = dataset_version_add(
+            acting_user=request.user, dataset=dataset, upload=form.cleaned_data["upload"]
+        )
+    except UserError as error:
+        return _upload_page(request, form, dataset, refused=error)
+    messages.success(request, f"{version} is stored with {version.rows} rows.")
+    return redirect("dataset", dataset.pk)
+
+
+@require_safe
+def dataset_page(request: MemberRequest, dataset_id: str) -> HttpResponse:
+    dataset = access_dataset(request.user, dataset_id)
+    return _detail(request, latest_version(dataset))
+
+
+@require_safe
+def dataset_version_page(request: MemberRequest, dataset_id: str, number: int) -> HttpResponse:
+    return _detail(request, access_dataset_version(request.user, dataset_id, number))
+
+
+@require_safe
+def dataset_rows_page(request: MemberRequest, dataset_id: str, number: int) -> HttpResponse:
+    version = access_dataset_version(request.user, dataset_id, number)
+    start = _row_number(request.GET.get("from", "1"))
+    rows = _shown_rows(version, start - 1, ROWS_A_PAGE)
+    last = start + len(rows) - 1
+    context = {
+        "version": version,
+        "rows": rows,
+        "start": start,
+        "last": last,
+        "older": f"?from={last + 1}" if last < version.rows and rows else "",
+    }
+    return render(request, "datasets/rows.html", context)
+
+
+@require_POST
+def dataset_archive_view(request: MemberRequest, dataset_id: str) -> HttpResponse:
+    dataset = access_dataset(request.user, dataset_id, need="write")
+    dataset_archive(acting_user=request.user, dataset=dataset)
+    messages.success(request, f"{dataset.name} is archived. Jobs that use it keep it.")
+    return redirect("datasets")
+
+
+def _detail(request: MemberRequest, version: DatasetVersion) -> HttpResponse:
+    keys = version.report.get("keys", {})
+    context = {
+        "dataset": version.dataset,
+        "version": version,
+        "versions": version.dataset.versions.select_related("created_by").order_by("-number"),
+        "keys": [(key, count, count / version.rows) for key, count in keys.items()],
+        "tools": version.report.get("tools", {}),
+        "rows": _shown_rows(version, 0, PREVIEW_ROWS),
+    }
+    return render(request, "datasets/detail.html", context)
+
+
+def _upload_page(
+    request: MemberRequest,
+    form: VersionForm,
+    dataset: Dataset | None = None,
+    refused: UserError | None = None,
+) -> HttpResponse:
+    if refused is not None:
+        form.refuse(refused)
+    report = refused if isinstance(refused, DatasetRefused) else None
+    context = {"form": form, "dataset": dataset, "report": report}
+    return render(request, "datasets/upload.html", context)
+
+
+def _row_number(text: str) -> int:
+    known = text.isascii() and text.isdigit() and len(text) < 10
+    return max(1, min(int(text), LARGEST_ROW_NUMBER)) if known else 1
+
+
+def _shown_rows(version: DatasetVersion, start: int, count: int) -> list[dict[str, Any]]:
+    """Rows as a person reads them: number, the last message, the other keys, the whole text."""
+    rows = dataset_rows(version, start, count)
+    return [_shown(start + at + 1, row) for at, row in enumerate(rows)]
+
+
+def _shown(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(row, indent=2, ensure_ascii=False)
+    others = {key: value for key, value in row.items() if key not in {"messages", "tools"}}
+    return {
+        "number": number,
+        "task": _text(row["messages"][-1].get("content"))[:400],
+        "others": json.dumps(others, ensure_ascii=False)[:400] if others else "",
+        "text": text[:SHOWN_TEXT],
+        "more": max(0, len(text) - SHOWN_TEXT),
+    }
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")

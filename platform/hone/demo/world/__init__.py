@@ -1,0 +1,1 @@
+"""The ledger desk: companies, their archives, tools and questions."""

@@ -1,0 +1,163 @@
+"""Forms of tools: what a version says, and a call from the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from django import forms
+
+from hone.core.errors import UserError
+from hone.core.forms import PlainForm, code_area
+from hone.tools.models import Effects, ToolVersion
+from hone.tools.selectors import masked_headers
+from hone.tools.services import ToolFields
+
+SCHEMA_START = """{
+  "type": "object",
+  "properties": {
+    "query": {"type": "string", "description": "What to look for"}
+  },
+  "required": ["query"]
+}"""
+_EXAMPLES: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
+
+
+class ToolForm(PlainForm):
+    """Everything of a version; header values are written and never read back."""
+
+    name = forms.CharField(
+        label="Name",
+        required=False,
+        max_length=200,
+        help_text="As the model calls it: letters, digits, _ and -.",
+    )
+    url = forms.CharField(
+        label="URL",
+        required=False,
+        max_length=2000,
+        help_text="Each call is one POST to this address.",
+    )
+    description = forms.CharField(
+        label="Description",
+        required=False,
+        widget=forms.Textarea({"rows": "3"}),
+        help_text="The model reads it to decide when to call.",
+    )
+    parameters = forms.CharField(
+        label="Arguments (JSON schema)",
+        initial=SCHEMA_START,
+        strip=False,
+        required=False,
+        widget=code_area(10, **{"data-editor": ""}),
+    )
+    effects = forms.ChoiceField(label="Effects", choices=Effects.choices, initial=Effects.READS)
+    idempotent = forms.BooleanField(
+        label="Safe to repeat with the same Idempotency-Key", required=False, initial=True
+    )
+    timeout_s = forms.FloatField(label="Time limit, seconds", initial=60.0)
+    max_concurrency = forms.IntegerField(label="Calls at once", initial=32)
+    headers = forms.CharField(
+        label="Secret headers",
+        required=False,
+        widget=code_area(3, autocomplete="off"),
+        help_text="One a line, as Authorization: Bearer …. Values are encrypted and never shown "
+        "again; leave the mask to keep one, delete the line to remove it.",
+    )
+
+    def __init__(self, *args: Any, named: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if named:
+            del self.fields["name"]
+
+    def read_fields(self) -> ToolFields:
+        """What is typed; raises UserError where a text cannot be read."""
+        typed = {key: value for key, value in self.cleaned_data.items() if key != "name"}
+        typed["parameters"] = object_from_text(typed["parameters"], field="parameters")
+        typed["headers"] = _headers(typed["headers"])
+        return ToolFields(**typed)
+
+
+class CallForm(PlainForm):
+    """Example arguments, and the dataset row that the call would belong to."""
+
+    arguments = forms.CharField(
+        label="Arguments (JSON)", required=False, strip=False, widget=code_area(4)
+    )
+    item = forms.CharField(
+        label="Row (JSON object, optional)", required=False, strip=False, widget=code_area(3)
+    )
+
+    def read_item(self) -> dict[str, Any]:
+        """The row that is typed; nothing is an empty one."""
+        return object_from_text(self.cleaned_data["item"].strip() or "{}", field="item")
+
+
+def typed_version(version: ToolVersion) -> dict[str, Any]:
+    """What the form shows of a version; header values are masked."""
+    masked = masked_headers(version)
+    return {
+        "url": version.url,
+        "description": version.description,
+        "parameters": json.dumps(version.parameters, indent=2, ensure_ascii=False),
+        "effects": version.effects,
+        "idempotent": version.idempotent,
+        "timeout_s": version.timeout_s,
+        "max_concurrency": version.max_concurrency,
+        "headers": "\n".join(f"{name}: {value}" for name, value in masked.items()),
+    }
+
+
+def example_arguments(parameters: Mapping[str, Any]) -> str:
+    """Arguments of the schema's types, to start from."""
+    properties = parameters.get("properties")
+    if not isinstance(properties, dict):
+        return "{}"
+    return json.dumps({name: _example(each) for name, each in properties.items()}, indent=2)
+
+
+def object_from_text(source: str, *, field: str) -> dict[str, Any]:
+    """The JSON object in `source`; raises UserError with the line."""
+    try:
+        value = json.loads(source, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        place = f"Line {error.lineno}, column {error.colno}: {error.msg}."
+        raise UserError(f"{place} Write a JSON object.", code="json", field=field) from error
+    except RecursionError as error:
+        raise UserError("The JSON is nested too deeply. Flatten it.", field=field) from error
+    except ValueError as error:
+        raise UserError(f"{error} Write plain JSON.", code="json", field=field) from error
+    if not isinstance(value, dict):
+        raise UserError("This is no JSON object. Write one in braces: {…}.", field=field)
+    return value
+
+
+def _example(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return None
+    for key in ("examples", "enum"):
+        if isinstance(schema.get(key), list) and schema[key]:
+            return schema[key][0]
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return _EXAMPLES.get(kind, [] if kind == "array" else {} if kind == "object" else None)
+    return None
+
+
+def _headers(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise UserError(
+                f"Line {number} is no header. Write Name: value.", code="headers", field="headers"
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number.")

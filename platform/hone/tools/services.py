@@ -1,0 +1,314 @@
+"""Changes to tools, and the call from the page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from hone.accounts.models import Organisation, User
+from hone.accounts.selectors import access_organisation, access_row
+from hone.accounts.services import audit_record
+from hone.core import text
+from hone.core.errors import UserError
+from hone.core.net.client import AsyncGuardedClient
+from hone.core.net.errors import OutboundError
+from hone.core.net.function_call import (
+    MASK,
+    CallLimits,
+    CallOutcome,
+    FunctionCall,
+    call_function,
+)
+from hone.core.net.function_call import Effects as EffectsOfCall
+from hone.core.net.headers import validate_headers
+from hone.core.net.policy import OutboundPolicy
+from hone.core.net.target import parse_url
+from hone.core.secrets import encrypt
+from hone.tools.models import Effects, Tool, ToolVersion
+from hone.tools.selectors import access_tool, latest_version, tool_headers
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+LONGEST_TIMEOUT_S = 600.0
+MOST_CONCURRENT = 256
+LONGEST_DESCRIPTION = 4000
+LONGEST_URL = 2000
+LONGEST_SCHEMA = 64_000
+
+
+def _no_arguments() -> dict[str, Any]:
+    return {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolFields:
+    """What a version says. A header with an empty or masked value keeps its earlier one."""
+
+    url: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=_no_arguments)
+    effects: str = Effects.READS
+    idempotent: bool = True
+    timeout_s: float = 60.0
+    max_concurrency: int = 32
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TriedCall:
+    """A call from the page: what was sent, with headers masked, and what came of it."""
+
+    request: dict[str, Any]
+    headers: dict[str, str]
+    outcome: CallOutcome
+
+
+def tool_create(
+    *, acting_user: User, organisation: Organisation, name: str, fields: ToolFields
+) -> ToolVersion:
+    """Register a tool; returns its version 1."""
+    access_organisation(acting_user, organisation.id, need="write")
+    name = _checked_name(name)
+    _check(fields)
+    try:
+        with transaction.atomic():
+            tool = Tool.objects.create(organisation=organisation, name=name, created_by=acting_user)
+            return _version_save(acting_user, tool, fields, _kept(fields.headers, {}), number=1)
+    except IntegrityError as error:
+        raise UserError(
+            f"A tool is called {name!r} already. Change that one, or use another name.",
+            code="name_taken",
+            field="name",
+        ) from error
+
+
+def tool_version_add(*, acting_user: User, tool: Tool, fields: ToolFields) -> ToolVersion:
+    """The next version; jobs that run keep the one they were made with."""
+    access_tool(acting_user, tool.pk, need="write")
+    _check(fields)
+    with transaction.atomic():
+        locked = access_row(Tool.objects.select_for_update(), acting_user, tool.pk, need="write")
+        if locked.archived:
+            raise UserError(
+                f"{locked.name} is archived, so it takes no new version. Register a new tool.",
+                code="archived",
+            )
+        before = latest_version(locked)
+        headers = _kept(fields.headers, tool_headers(before))
+        return _version_save(acting_user, locked, fields, headers, number=before.number + 1)
+
+
+def tool_archive(*, acting_user: User, tool: Tool) -> None:
+    """Take the tool off the lists; jobs that use its versions keep them."""
+    access_tool(acting_user, tool.pk, need="write")
+    with transaction.atomic():
+        if Tool.objects.filter(pk=tool.pk, archived=False).update(archived=True):
+            audit_record(
+                acting_user=acting_user,
+                organisation=tool.organisation,
+                action="tool.archive",
+                target=tool.pk,
+                detail={"name": tool.name},
+            )
+
+
+def tool_call(
+    *, acting_user: User, version: ToolVersion, arguments: str, item: Mapping[str, Any]
+) -> TriedCall:
+    """Call the tool once from the page, as a rollout would, but without retries."""
+    access_tool(acting_user, version.tool_id, need="write")
+    _check_arguments(arguments)
+    call = FunctionCall(
+        id=f"fc_{secrets.token_hex(12)}",
+        call_id=f"call_{secrets.token_hex(12)}",
+        name=version.tool.name,
+        arguments=arguments,
+        trace_id=f"trace_{secrets.token_hex(16)}",
+        item=dict(item),
+    )
+    headers = tool_headers(version)
+    outcome = asyncio.run(_call(version, headers, call))
+    request = {"type": "function_call", **{key: value for key, value in vars(call).items()}}
+    return TriedCall(request, dict.fromkeys(version.header_names, MASK), outcome)
+
+
+async def _call(
+    version: ToolVersion, headers: Mapping[str, str], call: FunctionCall
+) -> CallOutcome:
+    policy = OutboundPolicy.parse(settings.OUTBOUND_ALLOW)
+    limits = CallLimits(
+        timeout_s=version.timeout_s,
+        max_attempts=1,
+        idempotent=version.idempotent,
+        effects=cast(EffectsOfCall, version.effects),
+    )
+    async with aclosing(AsyncGuardedClient(policy)) as client:
+        return await call_function(
+            client,
+            url=version.url,
+            headers=headers,
+            call=call,
+            limits=limits,
+            idempotency_key=call.call_id,
+        )
+
+
+def _version_save(
+    acting_user: User, tool: Tool, fields: ToolFields, headers: dict[str, str], *, number: int
+) -> ToolVersion:
+    version = ToolVersion(
+        tool=tool,
+        number=number,
+        description=fields.description,
+        parameters=dict(fields.parameters),
+        url=fields.url.strip(),
+        effects=fields.effects,
+        idempotent=fields.idempotent,
+        timeout_s=fields.timeout_s,
+        max_concurrency=fields.max_concurrency,
+        header_names=sorted(headers),
+        created_by=acting_user,
+    )
+    if headers:
+        version.headers_sealed = encrypt(json.dumps(headers), place=version.secret_place)
+    version.save()
+    audit_record(
+        acting_user=acting_user,
+        organisation=tool.organisation,
+        action="tool.version",
+        target=tool.pk,
+        detail={
+            "name": tool.name,
+            "number": number,
+            "url": version.url,
+            "headers": version.header_names,
+        },
+    )
+    return version
+
+
+def _kept(given: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """The headers to store: a blank or masked value keeps what was there."""
+    stored = {}
+    for name, value in given.items():
+        kept = before.get(name) if value in {"", MASK} else value
+        if kept is None:
+            raise UserError(
+                f"The header {name} has no value. Give it one, or take it out.",
+                code="header_value",
+                field="headers",
+            )
+        stored[name] = kept
+    return stored
+
+
+def _checked_name(name: str) -> str:
+    name = text.storable(name, field="name").strip()
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{name[:80]!r} is no tool name. Use 1 to 64 letters, digits, `_` or `-`.",
+            code="tool_name",
+            field="name",
+        )
+    return name
+
+
+def _check(fields: ToolFields) -> None:
+    text.storable(fields.description, field="description")
+    if len(fields.description) > LONGEST_DESCRIPTION:
+        raise UserError(
+            f"The description has {len(fields.description)} characters; at most "
+            f"{LONGEST_DESCRIPTION} fit.",
+            field="description",
+        )
+    if len(fields.url) > LONGEST_URL:
+        raise UserError(
+            f"The URL has {len(fields.url)} characters; at most {LONGEST_URL} fit.",
+            code="url",
+            field="url",
+        )
+    try:
+        parse_url(text.storable(fields.url, field="url").strip())
+    except OutboundError as error:
+        raise UserError(str(error), code="url", field="url") from error
+    try:
+        validate_headers({name: value or "x" for name, value in fields.headers.items()})
+    except (OutboundError, ValueError) as error:
+        raise UserError(str(error), code="headers", field="headers") from error
+    _check_schema(fields.parameters)
+    _check_limits(fields)
+
+
+def _check_schema(parameters: Mapping[str, Any]) -> None:
+    try:
+        written = json.dumps(dict(parameters), ensure_ascii=False, allow_nan=False)
+        fault = _schema_fault(dict(parameters), written)
+    except RecursionError:
+        fault = "it is nested too deeply"
+    except ValueError:
+        fault = "it holds NaN or an infinite number"
+    if fault:
+        raise UserError(
+            f"This is no JSON schema of arguments: {fault}.", code="tool_schema", field="parameters"
+        )
+    text.storable(written, field="parameters")
+
+
+def _schema_fault(parameters: dict[str, Any], written: str) -> str:
+    if parameters.get("type", "object") != "object":
+        return f"its type is {str(parameters['type'])[:80]!r}, and arguments are an object"
+    if len(written) > LONGEST_SCHEMA:
+        return f"it has {len(written)} characters, and at most {LONGEST_SCHEMA} fit"
+    # In JSON text a NUL is always escaped; the database refuses it in either form.
+    if "\\u0000" in written.replace("\\\\", ""):
+        return "it holds a NUL character"
+    try:
+        Draft202012Validator.check_schema(parameters)
+    except SchemaError as error:
+        return str(error.message)[:200].rstrip(".")
+    return ""
+
+
+def _check_limits(fields: ToolFields) -> None:
+    if fields.effects not in Effects.values:
+        raise UserError(
+            f"{fields.effects!r} is none of {', '.join(Effects.values)}.", field="effects"
+        )
+    if not 0 < fields.timeout_s <= LONGEST_TIMEOUT_S:
+        raise UserError(
+            f"The time limit is {fields.timeout_s:g} s; use more than 0 and at most "
+            f"{LONGEST_TIMEOUT_S:g}.",
+            field="timeout_s",
+        )
+    if not 1 <= fields.max_concurrency <= MOST_CONCURRENT:
+        raise UserError(
+            f"{fields.max_concurrency} calls at once; use 1 to {MOST_CONCURRENT}.",
+            field="max_concurrency",
+        )
+
+
+def _check_arguments(arguments: str) -> None:
+    try:
+        given = json.loads(text.storable(arguments, field="arguments"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"The arguments are not JSON: {str(error).rstrip('.')}.",
+            code="arguments",
+            field="arguments",
+        ) from error
+    if not isinstance(given, dict):
+        raise UserError(
+            'The arguments are no object. Write them as {"name": "value"}.',
+            code="arguments",
+            field="arguments",
+        )

@@ -1,0 +1,38 @@
+"""The cast of all tests: Alice owns, Bob is a member, Dora may look, Charlie is somewhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from hone.accounts.models import Membership, Organisation, Role, User
+
+
+@pytest.fixture
+def organisation(db: None) -> Organisation:
+    return Organisation.objects.create(name="Acme")
+
+
+def _person(name: str, organisation: Organisation, role: str) -> User:
+    user = User.objects.create_user(f"{name}@example.org", "correct horse battery", name.title())
+    Membership.objects.create(organisation=organisation, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def alice(organisation: Organisation) -> User:
+    return _person("alice", organisation, Role.OWNER)
+
+
+@pytest.fixture
+def bob(organisation: Organisation) -> User:
+    return _person("bob", organisation, Role.MEMBER)
+
+
+@pytest.fixture
+def dora(organisation: Organisation) -> User:
+    return _person("dora", organisation, Role.VIEWER)
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    return _person("charlie", Organisation.objects.create(name="Elsewhere"), Role.OWNER)

@@ -1,0 +1,11 @@
+"""A tool that sends back its headers gives nothing away."""
+
+from __future__ import annotations
+
+from hone.core.net.function_call import without_secrets
+
+
+def test_a_value_and_its_last_word_are_masked() -> None:
+    headers = {"Authorization": "Bearer s3cr3t-token", "X-Version": "2"}
+    echoed = "got Bearer s3cr3t-token, or just s3cr3t-token, version 2"
+    assert without_secrets(echoed, headers) == "got **********, or just **********, version 2"

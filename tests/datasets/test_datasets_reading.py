@@ -1,0 +1,186 @@
+"""A file is read once, in constant memory, whatever is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from hone.datasets.errors import DatasetRefused
+from hone.datasets.reading import LONGEST_LINE, Reading, read_upload
+
+LINE = b'{"messages":[{"role":"user","content":"x"}],"n":1}\n'
+
+
+def _read(*chunks: bytes, most_rows: int = 1000, most_bytes: int = 10**9) -> Reading:
+    written: list[bytes] = []
+    reading = read_upload(chunks, written.append, most_rows=most_rows, most_bytes=most_bytes)
+    assert b"".join(written) == b"".join(chunks)
+    return reading
+
+
+def _refused(
+    *chunks: bytes, most_rows: int = 1000, most_bytes: int = 10**9
+) -> tuple[DatasetRefused, list[bytes]]:
+    written: list[bytes] = []
+    with pytest.raises(DatasetRefused) as caught:
+        read_upload(iter(chunks), written.append, most_rows=most_rows, most_bytes=most_bytes)
+    return caught.value, written
+
+
+def test_a_good_file_is_hashed_counted_and_indexed() -> None:
+    reading = _read(LINE * 10)
+    assert (reading.rows, reading.size, reading.lines) == (10, 10 * len(LINE), 10)
+    assert reading.sha256 == hashlib.sha256(LINE * 10).hexdigest()
+    assert list(reading.offsets) == [place * len(LINE) for place in range(10)]
+    assert reading.report == {
+        "keys": {"messages": 10, "n": 10},
+        "tools": {},
+        "longest_line": len(LINE) - 1,
+    }
+
+
+def test_chunks_may_end_anywhere() -> None:
+    whole = LINE * 10
+    for size in (1, 7, len(LINE), 1000):
+        chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
+        assert _read(*chunks).offsets == _read(whole).offsets
+
+
+def test_the_last_line_needs_no_line_break() -> None:
+    assert _read(LINE * 9, LINE.rstrip()).rows == 10
+
+
+def test_empty_lines_are_no_rows_but_count_as_lines() -> None:
+    reading = _read(b"\n  \t\r\n", (LINE + b"\n") * 10)
+    assert (reading.rows, reading.lines) == (10, 22)
+    assert reading.offsets[0] == 6
+    error, _ = _refused(b"\n\n", LINE * 9, b"[]\n")
+    assert error.problems[0].line == 12
+
+
+def test_windows_line_breaks_are_read() -> None:
+    reading = _read(LINE.replace(b"\n", b"\r\n") * 10)
+    assert (reading.rows, reading.longest_line) == (10, len(LINE) - 1)
+
+
+def test_other_white_space_around_a_row_is_refused() -> None:
+    error, _ = _refused(LINE * 9, b"\x0c" + LINE)
+    assert (error.problems[0].line, error.problems[0].code) == (10, "json")
+
+
+@pytest.mark.parametrize(("rows", "found"), [(0, "0 rows"), (1, "1 row"), (9, "9 rows")])
+def test_a_file_has_at_least_ten_rows(rows: int, found: str) -> None:
+    error, _ = _refused(LINE * rows)
+    assert error.message == f"The file has {found}; at least 10 are needed. Add tasks."
+    assert (error.code, error.field, error.total) == ("too_few_rows", "upload", 1)
+
+
+def test_a_short_file_with_a_fault_tells_only_the_fault() -> None:
+    error, _ = _refused(b"{}\n")
+    assert [problem.code for problem in error.problems] == ["messages_missing"]
+
+
+def test_too_many_rows_end_the_reading() -> None:
+    error, written = _refused(*[LINE] * 10, LINE, *[b"never read"] * 50, most_rows=10)
+    assert (error.code, error.problems[0].line) == ("too_many_rows", 11)
+    assert error.message == (
+        "The file has more than 10 rows, the limit here. Upload fewer, or ask the operator to "
+        "raise HONE_MAX_DATASET_ROWS."
+    )
+    assert len(written) == 11
+
+
+def test_too_many_bytes_end_the_reading() -> None:
+    error, written = _refused(*[LINE] * 100, most_bytes=12 * len(LINE))
+    assert error.code == "too_large"
+    assert len(written) == 13
+    error, _ = _refused(*[LINE * 1000] * 50, most_bytes=2**20, most_rows=10**6)
+    assert error.message == (
+        "The file is larger than 1 MB, the limit here. Upload a smaller one, or ask the operator "
+        "to raise HONE_MAX_DATASET_BYTES."
+    )
+
+
+def test_endless_empty_lines_end_the_reading() -> None:
+    error, _ = _refused(b"\n" * 5000, most_rows=100)
+    assert error.message == "The file has more than 100 empty lines. Remove them."
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_an_endless_line_ends_the_reading(end: bytes) -> None:
+    endless = [LINE * 2, *[b"x" * 2**20] * 9, b"x" * 2**20 + end, *[b"never read"] * 9]
+    error, written = _refused(*endless)
+    assert error.message == (
+        "Row 3 is longer than 8 MB. Shorten it, or check that the file has one JSON object a line."
+    )
+    assert (error.code, error.problems[0].line) == ("line_too_long", 3)
+    assert len(written) == 10
+
+
+def test_a_long_line_inside_a_chunk_is_found_too() -> None:
+    error, _ = _refused(LINE, b'"' + b"x" * LONGEST_LINE + b'"\n' + LINE)
+    assert (error.code, error.problems[0].line) == ("line_too_long", 2)
+
+
+def test_the_first_hundred_problems_are_kept_and_all_are_counted() -> None:
+    error, _ = _refused(LINE * 5, b"{}\n" * 250)
+    assert (len(error.problems), error.total) == (100, 250)
+    assert [problem.line for problem in error.problems] == list(range(6, 106))
+    assert error.message == "Row 6 has no `messages`. Keys present: none. And 249 more."
+
+
+def test_keys_are_told_apart_up_to_two_hundred() -> None:
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": "x"}], f"{n:04}{'k' * 5000}": 1})
+        for n in range(500)
+    ]
+    report = _read("\n".join(rows).encode()).report
+    assert report["keys"]["messages"] == 500
+    assert len(report["keys"]) == 200
+    assert max(map(len, report["keys"])) == 100
+
+
+@pytest.mark.slow
+def test_a_hundred_megabytes_are_read_in_constant_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {
+        "messages": [{"role": "user", "content": "How many? " * 200}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "search", "parameters": {"type": "object"}},
+            }
+        ],
+        "answer": "42",
+    }
+    line = json.dumps(row).encode() + b"\n"
+    rows = 100 * 2**20 // len(line)
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(rows // 32):
+            yield line * 32
+
+    def peak(most_rows: int) -> int:
+        tracemalloc.start()
+        with pytest.raises(DatasetRefused):
+            read_upload(chunks(), len, most_rows=most_rows, most_bytes=10**9)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    started = time.perf_counter()
+    reading = read_upload(chunks(), len, most_rows=10**6, most_bytes=10**9)
+    seconds = time.perf_counter() - started
+    with capsys.disabled():
+        sys.stdout.write(f"\n{reading.size / 2**20 / seconds:.0f} MB/s\n")
+    assert reading.size > 95 * 2**20
+    assert reading.size / 2**20 / seconds > 10
+    small, large = peak(2_000), peak(rows // 32 * 32 - 1)
+    assert large < small + 2 * 2**20

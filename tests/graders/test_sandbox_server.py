@@ -1,0 +1,144 @@
+"""The life of the sandbox's server: started, lost, forked, refused and closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sandboxes import MODES, graded, needs_landlock, needs_sandbox
+
+from graders.sandbox import Isolation, SandboxUnavailable, server
+from graders.sandbox.client import PythonSandbox
+
+
+def processes_below(pid: int) -> set[int]:
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")")[1].split()[1])
+        except OSError:
+            continue
+    below, found = {pid}, set[int]()
+    while below:
+        below = {child for child, parent in parents.items() if parent in below}
+        found |= below
+    return found
+
+
+def gone_soon(pids: set[int]) -> bool:
+    """Whether all are gone; the kernel may still be clearing a namespace away for a moment."""
+    until = time.monotonic() + 3
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and (
+        time.monotonic() < until
+    ):
+        time.sleep(0.02)
+    return not left
+
+
+@pytest.mark.parametrize("bwrap", MODES)
+def test_closing_leaves_no_process(bwrap: bool) -> None:
+    before = processes_below(os.getpid())
+    opened = PythonSandbox(wall_s=20.0, bwrap=bwrap)
+    endless = threading.Thread(
+        target=graded, args=(opened, "def grade(sample, item):\n  while True: pass")
+    )
+    opened.start()
+    endless.start()
+    time.sleep(0.3)
+    started = processes_below(os.getpid()) - before
+    assert started
+    opened.close()
+    assert gone_soon(started)
+    # The interrupted call is tried once more, on a server of its own.
+    time.sleep(0.3)
+    opened.close()
+    endless.join(timeout=20)
+    assert gone_soon(processes_below(os.getpid()) - before)
+
+
+@pytest.mark.parametrize("bwrap", MODES)
+def test_a_server_that_dies_is_started_again_and_the_call_is_tried_again(bwrap: bool) -> None:
+    with PythonSandbox(wall_s=20.0, bwrap=bwrap) as opened, ThreadPoolExecutor(1) as threads:
+        opened.start()
+        waiting = threads.submit(
+            graded, opened, "import time\ndef grade(sample, item):\n  time.sleep(1)\n  return 1"
+        )
+        time.sleep(0.4)
+        for pid in processes_below(os.getpid()):
+            if b"graders.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        assert waiting.result(timeout=30).reward == 1.0
+
+
+@needs_sandbox
+def test_a_forked_worker_gets_a_server_of_its_own() -> None:
+    with PythonSandbox(wall_s=20.0) as opened:
+        opened.start()
+        source = "def grade(sample, item): return 0.5"
+        worker = os.fork()
+        if worker == 0:
+            os._exit(0 if graded(opened, source).reward == 0.5 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+        assert graded(opened, source).reward == 0.5
+
+
+def test_a_machine_that_isolates_nothing_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "probe", lambda: Isolation("none", "No seccomp."))
+    with pytest.raises(SandboxUnavailable, match="do not run here. No seccomp"):
+        graded(PythonSandbox(), "def grade(sample, item): return 1")
+
+
+@needs_landlock
+def test_a_restriction_without_effect_is_noticed_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_program", _without_filter(server._program))
+    with pytest.raises(SandboxUnavailable, match="failed its own test"):
+        PythonSandbox(bwrap=False).start()
+
+
+def _without_filter(program: Any) -> Any:
+    def changed(*arguments: Any) -> list[str]:
+        command: list[str] = program(*arguments)
+        at = command.index("-c") + 1
+        allow_all = "lambda machine: bytes.fromhex('060000000000ff7f')"
+        command[at] = command[at].replace(
+            "from graders.sandbox.zygote import main",
+            f"from graders.sandbox import bpf; bpf.program = {allow_all}; "
+            "from graders.sandbox.zygote import main",
+        )
+        return command
+
+    return changed
+
+
+OWNER = """
+import sys
+from graders.sandbox.client import PythonSandbox
+opened = PythonSandbox(wall_s=60.0, bwrap=sys.argv[1] == "True")
+opened.start()
+print("started", flush=True)
+opened.run("def grade(sample, item):\\n  while True: pass", {}, {})
+"""
+
+
+@pytest.mark.parametrize("bwrap", MODES)
+def test_nothing_outlives_a_killed_owner(bwrap: bool) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(bwrap)], stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "started\n"
+        time.sleep(0.3)
+        below = processes_below(owner.pid)
+        assert len(below) >= 2
+        owner.kill()
+    assert gone_soon(below)

@@ -1,0 +1,112 @@
+"""Every address: strangers sign in, foreign is absent, viewers change nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from hone.accounts.models import AuditEntry, Membership, Organisation, User
+from hone.accounts.selectors import member_list
+from tests.pages.conftest import Things
+
+OPEN = {"healthz", "readyz", "login"}
+MINE = {"home", "settings", "browser-settings", "organisation-switch", "logout"}
+JOBS = re.compile(r"^(jobs?|models|trajectory)")
+WRITES = {
+    "member-add",
+    "member-set-role",
+    "member-remove",
+    "dataset-new",
+    "dataset-version-new",
+    "dataset-archive",
+    "tool-new",
+    "tool-edit",
+    "tool-call",
+    "tool-archive",
+    "grader-new",
+    "grader-edit",
+    "grader-archive",
+}
+
+
+def patterns(parts: list[Any], before: str = "/") -> Iterator[tuple[str, str]]:
+    for part in parts:
+        route = before + str(part.pattern)
+        if isinstance(part, URLResolver):
+            yield from patterns(part.url_patterns, route)
+        elif isinstance(part, URLPattern) and not JOBS.match(part.name or ""):
+            yield str(part.name), route
+
+
+ADDRESSES = dict(patterns(get_resolver().url_patterns))
+OWNED = {name: route for name, route in ADDRESSES.items() if "<" in route}
+
+
+@pytest.fixture
+def ids(things: Things, organisation: Organisation) -> dict[str, str]:
+    member: Membership = member_list(organisation)[0]
+    return {
+        "dataset_id": things.dataset.pk,
+        "tool_id": things.tool.pk,
+        "grader_id": things.grader.pk,
+        "membership_id": str(member.pk),
+        "number": "1",
+    }
+
+
+def filled(route: str, ids: dict[str, str]) -> str:
+    return re.sub(r"<\w+:(\w+)>", lambda found: ids[found[1]], route)
+
+
+def asked(client: Client, name: str, path: str) -> Any:
+    page = client.get(path)
+    return client.post(path) if page.status_code == 405 or name in WRITES else page
+
+
+def test_the_addresses_that_write_are_known() -> None:
+    assert ADDRESSES.keys() >= WRITES
+
+
+@pytest.mark.parametrize("name", sorted(ADDRESSES.keys() - OPEN))
+def test_a_stranger_is_asked_to_sign_in(name: str, ids: dict[str, str]) -> None:
+    answer = asked(Client(), name, filled(ADDRESSES[name], ids))
+    if name != "home":
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/login/?next=")
+
+
+@pytest.mark.parametrize("name", sorted(OWNED))
+def test_a_foreign_id_is_as_an_absent_one(
+    name: str, ids: dict[str, str], charlie: User, signed_in: Callable[[User], Client]
+) -> None:
+    absent = {key: "9" * len(value) for key, value in ids.items()}
+    foreign = asked(signed_in(charlie), name, filled(OWNED[name], ids))
+    missing = asked(signed_in(charlie), name, filled(OWNED[name], absent))
+    assert foreign.status_code == missing.status_code == 404
+    assert foreign.content == missing.content
+    assert dict(foreign.items()) == dict(missing.items())
+
+
+@pytest.mark.parametrize("name", sorted(WRITES))
+def test_a_viewer_changes_nothing(
+    name: str, ids: dict[str, str], dora: User, signed_in: Callable[[User], Client]
+) -> None:
+    before = AuditEntry.objects.count()
+    assert signed_in(dora).post(filled(ADDRESSES[name], ids)).status_code == 403
+    assert AuditEntry.objects.count() == before
+
+
+@pytest.mark.parametrize("name", sorted(ADDRESSES.keys() - OPEN - MINE - WRITES))
+def test_a_viewer_reads_pages_without_buttons(
+    name: str, ids: dict[str, str], dora: User, signed_in: Callable[[User], Client]
+) -> None:
+    page = signed_in(dora).get(filled(ADDRESSES[name], ids))
+    assert page.status_code == 200
+    main = page.content.decode().split("<main", 1)[1]
+    assert 'method="post"' not in main
+    assert "<script>alert" not in main

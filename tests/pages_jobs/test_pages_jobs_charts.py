@@ -1,0 +1,122 @@
+"""Charts and small graphics: exact numbers in, exact geometry out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs.views.charts import Chart, Series, after, job_charts, reward_chart, stops_chart
+from jobs.views.shown_charts import caption, shown_chart
+from jobs.views.svg import bounds, picture, sparkline
+
+
+def _columns(**more: Any) -> dict[str, Any]:
+    plain = dict.fromkeys(
+        (
+            *("train_reward", "validation_reward", "tool_calls_mean", "tool_calls_p95"),
+            *("validation_tool_calls_p95", "tokens_mean", "tokens_p95", "tokens_p99"),
+            *("validation_tokens_p95", "loop_rate", "validation_loop_rate", "groups_total"),
+            *("groups_with_signal", "groups_all_solved", "groups_all_failed", "entropy"),
+            "mismatch_kl",
+        ),
+        [None, None, None],
+    )
+    families = {"stops": {}, "seconds": {}, "parts": {}, "validation_parts": {}}
+    return {"step": [0, 1, 2], **plain, **families, **more}
+
+
+def _line(*values: float | None, **more: Any) -> Chart:
+    series = (Series("a", "s1", values, **more),)
+    return Chart("k", "Title", "Why?", "reward", tuple(range(len(values))), series, high=1.0)
+
+
+def test_the_base_models_reward_is_a_level_through_all_steps() -> None:
+    chart = reward_chart(
+        _columns(validation_reward=[0.25, None, 0.5], train_reward=[None, 0.3, 0.4])
+    )
+    assert [line.values for line in chart.series] == [
+        (0.25, None, 0.5),
+        (None, 0.3, 0.4),
+        (0.25, 0.25, 0.25),
+    ]
+    assert (chart.low, chart.high) == (0.0, 1.0)
+
+
+def test_rewards_outside_zero_to_one_widen_the_axis() -> None:
+    chart = reward_chart(_columns(train_reward=[None, -2.0, 4.0]))
+    assert (chart.low, chart.high) == (-2.0, 4.0)
+
+
+def test_every_reason_to_stop_is_in_one_layer_and_layers_add_to_one() -> None:
+    stops = {
+        "final_answer": [0.5] * 3,
+        "turn_limit": [0.1] * 3,
+        "context_limit": [0.1] * 3,
+        "token_loop": [0.1] * 3,
+        "tool_loop": [0.1] * 3,
+        "grader_fault": [0.1] * 3,
+    }
+    chart = stops_chart(_columns(stops=stops))
+    layers = {line.label: line.values[0] for line in chart.series}
+    assert layers == {
+        "final answer": 0.5,
+        "a limit": 0.2,
+        "loop (tokens)": 0.1,
+        "loop (tools)": 0.1,
+        "fault": 0.1,
+    }
+
+
+def test_a_job_without_steps_has_charts_without_data() -> None:
+    empty = {name: [] if isinstance(found, list) else {} for name, found in _columns().items()}
+    assert [chart.has_data for chart in job_charts(empty)] == [False] * 10
+    assert caption(job_charts(empty)[0]) == "Reward: no data yet."
+
+
+def test_what_is_newer_than_a_step_is_cut_off_alike_everywhere() -> None:
+    newer = after(_line(0.1, 0.2, 0.3), 0)
+    assert newer.steps == (1, 2)
+    assert newer.series[0].values == (0.2, 0.3)
+    assert after(newer, 2).steps == ()
+
+
+def test_a_line_is_drawn_to_scale_and_skips_what_is_unknown() -> None:
+    drawn = picture(_line(0.0, None, 1.0))
+    assert 'd="M0.0 200.0L1000.0 0.0"' in drawn
+    assert 'class="stroke-s1"' in drawn
+    assert "style=" not in drawn
+
+
+def test_dots_are_drawn_one_by_one() -> None:
+    assert 'd="M0.0 100.0h0M1000.0 0.0h0"' in picture(_line(0.5, 1.0, dots=True))
+
+
+def test_layers_stand_on_each_other() -> None:
+    series = (Series("a", "s1", (1.0,)), Series("b", "s2", (3.0,)))
+    drawn = picture(Chart("k", "T", "?", "seconds", (0,), series, kind="stack"))
+    assert '<rect class="fill-s1" x="0.0" y="150.0" width="998.0" height="50.0"/>' in drawn
+    assert '<rect class="fill-s2" x="0.0" y="0.0" width="998.0" height="150.0"/>' in drawn
+
+
+def test_an_axis_of_one_value_still_has_a_height() -> None:
+    flat = Chart("k", "T", "?", "count", (0,), (Series("a", "s1", (0.0,)),))
+    assert bounds(flat) == (0.0, 1.0)
+
+
+def test_a_sparkline_needs_two_points_and_escapes_its_name() -> None:
+    assert sparkline([0.5], low=0, high=1, label="x") == ""
+    drawn = sparkline([0.0, 1.0], low=0, high=1, label='"><script>')
+    assert "<script>" not in drawn
+    assert 'd="M0.0 20.0L96.0 0.0"' in drawn
+
+
+def test_a_caption_says_the_newest_known_value() -> None:
+    shown = shown_chart(_line(0.1, 0.25, None))
+    assert shown.caption == "Title: a 0.250 at step 1."
+
+
+@pytest.mark.parametrize("value", [float("0.123456789"), None])
+def test_json_numbers_have_six_digits(value: float | None) -> None:
+    sent = _line(value).as_json()["series"][0]["values"]
+    assert sent == [None if value is None else 0.123457]

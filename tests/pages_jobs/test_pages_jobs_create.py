@@ -1,0 +1,131 @@
+"""One page to make a job: choices, checks, clone, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import story
+from django.core.files.base import ContentFile
+from django.test import Client
+
+from hone.accounts.models import Organisation, User
+from hone.datasets.services import dataset_create
+from jobs.models import BaseModel, Job
+
+
+@pytest.fixture
+def choices(alice: User, organisation: Organisation, files: Path) -> dict[str, Any]:
+    """A whole, startable form."""
+    model = story.model_make(files / "model")
+    BaseModel.objects.filter(pk=model.pk).update(parameters=1_000_000)
+    return {
+        "name": "refunds-v4",
+        "seed": "42",
+        "base_model": str(model.pk),
+        "train_version": story.dataset_make(alice, organisation).pk,
+        "validation_version": _other_tasks(alice, organisation),
+        "validation_share": "0.1",
+        "grader_version": story.grader_make(alice, organisation).pk,
+        "steps": "3",
+    }
+
+
+def _other_tasks(user: User, organisation: Organisation) -> str:
+    rows = "".join(json.dumps(story.task_row(number)) + "\n" for number in range(20, 40))
+    version = dataset_create(
+        acting_user=user,
+        organisation=organisation,
+        name="held out",
+        upload=ContentFile(rows.encode(), name="held-out.jsonl"),
+    )
+    return str(version.pk)
+
+
+def test_start_makes_the_job_that_was_chosen(owner: Client, choices: dict[str, Any]) -> None:
+    answer = owner.post("/jobs/new/", {**choices, "start": "1", "metadata": "team=a\nrun = 3"})
+    job = Job.objects.get()
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/jobs/{job.pk}/"
+    assert (job.name, job.status, job.total_steps) == ("refunds-v4", "queued", 3)
+    assert job.metadata == {"team": "a", "run": "3"}
+    assert job.spec["requested"]["steps"] == "3"
+    assert job.spec["requested"]["lora_rank"] == "auto"
+
+
+def test_check_shows_every_check_and_what_auto_becomes_and_makes_nothing(
+    owner: Client, choices: dict[str, Any]
+) -> None:
+    page = owner.post("/jobs/new/", {**choices, "check": "1"}).content.decode()
+    assert "0 problems" in page
+    assert "A quarter of the 20 training tasks, at most 16." in page
+    assert Job.objects.count() == 0
+
+
+def test_the_live_panel_answers_the_checks_and_the_values_of_auto(
+    owner: Client, choices: dict[str, Any]
+) -> None:
+    page = owner.post("/jobs/new/check/", choices).content.decode()
+    assert page.strip().startswith('<aside id="checks"')
+    assert '<span id="auto-batch_size" hx-swap-oob="true"><strong>5</strong>' in page
+
+
+def test_a_problem_blocks_start_and_every_field_keeps_its_value(
+    owner: Client, choices: dict[str, Any]
+) -> None:
+    wrong = {**choices, "validation_version": choices["train_version"], "start": "1"}
+    answer = owner.post("/jobs/new/", wrong)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "The job did not start." in page
+    assert '<a href="#id_validation_version">' in page
+    assert 'value="refunds-v4"' in page
+    assert Job.objects.count() == 0
+
+
+def test_a_warning_needs_a_tick(owner: Client, choices: dict[str, Any]) -> None:
+    tight = {**choices, "max_total_tokens": "300", "max_turn_tokens": "290", "start": "1"}
+    answer = owner.post("/jobs/new/", tight)
+    assert answer.status_code == 422
+    assert "Start anyway, with 1 warning" in answer.content.decode()
+    assert Job.objects.count() == 0
+    assert owner.post("/jobs/new/", {**tight, "accept": "1"}).status_code == 302
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("steps", "many", "steps is &#x27;many&#x27;, which is not a whole number"),
+        ("n_epochs", "51", "it must be at least 1, at most 50"),
+        ("learning_rate", "nan", "which is not a number"),
+        ("seed", "-1", "greater than or equal to 0"),
+        ("metadata", "no equals", "is not key=value"),
+        ("base_model", "999", "Select a valid choice"),
+        ("grader_version", "gradver-of-others", "Select a valid choice"),
+        ("name", "x" * 101, "at most 100 characters"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_and_nothing_is_made(
+    owner: Client, choices: dict[str, Any], field: str, value: str, words: str
+) -> None:
+    answer = owner.post("/jobs/new/", {**choices, field: value, "start": "1"})
+    assert answer.status_code == 422
+    assert words in answer.content.decode()
+    assert Job.objects.count() == 0
+    assert owner.post("/jobs/new/check/", {**choices, field: value}).status_code == 200
+
+
+def test_a_clone_is_filled_in_from_its_job(owner: Client, running: Job) -> None:
+    page = owner.get(f"/jobs/new/?from={running.pk}").content.decode()
+    assert "Clone of refunds-v3" in page
+    assert 'value="refunds-v3 (clone)"' in page
+    assert f'<option value="{running.train_version_id}" selected>' in page
+    assert 'name="steps" value="12"' in page
+    assert 'name="lora_rank" value="auto"' in page
+
+
+def test_a_job_of_others_cannot_be_cloned(stranger: Client, running: Job) -> None:
+    assert stranger.get(f"/jobs/new/?from={running.pk}").status_code == 404

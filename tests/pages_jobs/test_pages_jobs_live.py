@@ -1,0 +1,119 @@
+"""What moves by itself: the pulse, the series, the buttons, the list."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import story
+from django.test import Client
+
+from jobs.models import Job
+from jobs.services.ending import run_cancel
+from jobs.services.lease import Lease
+
+
+def _since(page: str) -> str:
+    found = re.search(r'pulse/\?since=([^"]*)"', page)
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_pulse_is_silent_until_a_step_is_committed(
+    owner: Client, running: Job, lease: Lease
+) -> None:
+    since = _since(owner.get(f"/jobs/{running.pk}/").content.decode())
+    pulse = f"/jobs/{running.pk}/pulse/?since={since}"
+    silent = owner.get(pulse)
+    assert (silent.status_code, silent.content) == (204, b"")
+    story.steps_commit(running, lease, 5, 5)
+    news = owner.get(pulse)
+    assert news.status_code == 200
+    assert news["HX-Trigger"] == "job-step"
+    assert "step 5 of 12" in news.content.decode()
+    assert _since(news.content.decode()) != since
+
+
+def test_a_change_of_state_is_told_and_ends_the_polling(
+    owner: Client, running: Job, lease: Lease
+) -> None:
+    since = _since(owner.get(f"/jobs/{running.pk}/").content.decode())
+    run_cancel(lease)
+    news = owner.get(f"/jobs/{running.pk}/pulse/?since={since}")
+    assert news["HX-Trigger"] == "job-state"
+    text = news.content.decode()
+    assert "Cancelled" in text
+    assert "every 1500ms" not in text
+    assert "hx-get" not in text
+    assert "hx-get" not in _pulse_of(owner.get(f"/jobs/{running.pk}/").content.decode())
+
+
+def test_a_page_that_is_not_to_move_does_not_ask(owner: Client, running: Job) -> None:
+    page = owner.get(f"/jobs/{running.pk}/?live=0").content.decode()
+    assert "hx-get" not in _pulse_of(page)
+
+
+def _pulse_of(page: str) -> str:
+    found = re.search(r'<div id="pulse"[^>]*>', page)
+    assert found is not None
+    return found.group(0)
+
+
+def test_the_series_grows_by_what_is_newer(owner: Client, running: Job, lease: Lease) -> None:
+    address = f"/jobs/{running.pk}/series.json"
+    whole = owner.get(address).json()["charts"]
+    assert [chart["key"] for chart in whole][:3] == ["reward", "parts", "calls"]
+    assert whole[0]["steps"] == [0, 1, 2, 3, 4]
+    story.steps_commit(running, lease, 5, 6)
+    newer = owner.get(f"{address}?after=4").json()["charts"]
+    assert newer[0]["steps"] == [5, 6]
+    assert [line["label"] for line in newer[0]["series"]] == ["validation", "train", "base model"]
+    assert newer[0]["series"][0]["values"] == [None, None]
+    assert owner.get(f"{address}?after=nonsense").json()["charts"][0]["steps"][0] == 0
+
+
+def test_a_panel_fetches_itself_alone(owner: Client, running: Job) -> None:
+    headers: dict[str, Any] = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "numbers"}
+    answer = owner.get(f"/jobs/{running.pk}/", **headers)
+    assert answer.content.decode().strip().startswith('<div id="numbers"')
+    assert answer["Vary"].startswith("HX-Request, HX-Target")
+
+
+def test_the_list_refreshes_its_rows_in_the_order_they_are_in(owner: Client, running: Job) -> None:
+    headers: dict[str, Any] = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "job-rows"}
+    answer = owner.get(f"/jobs/?ids=absent,{running.pk}", **headers).content.decode()
+    assert answer.strip().startswith('<tbody id="job-rows"')
+    assert answer.count("<tr ") == 1
+
+
+def test_the_list_pulse_is_silent_until_something_happens(
+    owner: Client, running: Job, lease: Lease
+) -> None:
+    page = owner.get("/jobs/").content.decode()
+    found = re.search(r"jobs/pulse/\?since=(\d+)", page)
+    assert found is not None
+    assert owner.get(f"/jobs/pulse/?since={found.group(1)}").status_code == 204
+    story.steps_commit(running, lease, 5, 5)
+    assert owner.get(f"/jobs/pulse/?since={found.group(1)}")["HX-Trigger"] == "job-state"
+
+
+def test_the_csv_has_a_row_for_each_step(owner: Client, running: Job) -> None:
+    lines = owner.get(f"/jobs/{running.pk}/steps.csv").content.decode().splitlines()
+    assert lines[0].startswith("step,train.reward_mean,")
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2", "3", "4"]
+
+
+def test_pausing_a_held_job_is_asked_and_said(owner: Client, running: Job) -> None:
+    page = owner.post(f"/jobs/{running.pk}/pause/", follow=True).content.decode()
+    assert "Pausing…" in page
+    assert "Resume</button>" in page
+    again = owner.post(f"/jobs/{running.pk}/resume/", follow=True).content.decode()
+    assert "Pause</button>" in again
+
+
+def test_cancelling_asks_on_a_page_of_its_own_without_scripts(owner: Client, job: Job) -> None:
+    asked = owner.get(f"/jobs/{job.pk}/cancel/").content.decode()
+    assert "It stops for good and cannot go on later." in asked
+    assert "Cancelled" in owner.post(f"/jobs/{job.pk}/cancel/", follow=True).content.decode()
+    refused = owner.post(f"/jobs/{job.pk}/cancel/", follow=True).content.decode()
+    assert "is cancelled and cannot be cancelled" in refused

@@ -1,0 +1,197 @@
+"""What a job leaves: the adapter's zip, checkpoints, history, spec, the models page."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+
+import pytest
+import story
+from django.test import Client
+
+from jobs.engine import events
+from jobs.models import BaseModel, Checkpoint, Job, run_folder
+from jobs.services.ending import run_fail, run_finish
+from jobs.services.lease import Lease
+
+FILES = {"adapter_model.safetensors": b"weights", "README.md": b"# how to load it"}
+
+
+@pytest.fixture
+def done(running: Job, lease: Lease) -> Job:
+    """The job, succeeded, with a whole adapter on disk."""
+    folder = run_folder(lease.run_id) / "adapter"
+    folder.mkdir()
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    listed = [
+        {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in FILES.items()
+    ]
+    (folder / "MANIFEST.json").write_text(json.dumps({"files": listed}))
+    adapter = events.AdapterRef(
+        step=4,
+        path="adapter",
+        sha256="9be1" * 16,
+        bytes=18_400_000,
+        proof_max_abs_logprob_diff=3.1e-6,
+        proof_tokens=512,
+    )
+    run_finish(lease, events.Finished(seconds=60.0, adapter=adapter, best_step=4))
+    running.refresh_from_db()
+    return running
+
+
+def test_the_download_is_a_zip_of_the_adapters_files(owner: Client, done: Job) -> None:
+    answer = owner.get(f"/jobs/{done.pk}/adapter.zip")
+    assert answer["Content-Type"] == "application/zip"
+    assert f"{done.pk}-adapter.zip" in answer["Content-Disposition"]
+    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
+        assert sorted(archive.namelist()) == sorted([*FILES, "MANIFEST.json"])
+        assert archive.read("adapter_model.safetensors") == b"weights"
+
+
+def test_a_changed_file_is_not_offered_and_the_page_says_which(owner: Client, done: Job) -> None:
+    (done.adapter.folder / "adapter_model.safetensors").write_bytes(b"other")
+    page = owner.get(f"/jobs/{done.pk}/adapter.zip", follow=True).content.decode()
+    assert "The adapter does not match its manifest (adapter_model.safetensors" in page
+
+
+def test_a_job_without_an_adapter_has_no_download(owner: Client, running: Job) -> None:
+    assert owner.get(f"/jobs/{running.pk}/adapter.zip").status_code == 404
+
+
+def test_strangers_cannot_download(stranger: Client, done: Job) -> None:
+    assert stranger.get(f"/jobs/{done.pk}/adapter.zip").status_code == 404
+
+
+def test_the_finished_job_offers_its_adapter_with_the_proof(owner: Client, done: Job) -> None:
+    page = owner.get(f"/jobs/{done.pk}/").content.decode()
+    assert "Download adapter" in page
+    assert "3.1e-06" in page
+    assert "Pause</button>" not in page
+    models = owner.get("/models/").content.decode()
+    assert f"/jobs/{done.pk}/adapter.zip" in models
+
+
+def test_checkpoints_stand_best_first(owner: Client, running: Job) -> None:
+    page = owner.get(f"/jobs/{running.pk}/checkpoints/").content.decode()
+    steps = re.findall(r'<th scope="row"><a href="[^"]*">(\d+)</a>', page)
+    assert steps == ["4", "0", "3"]
+    assert page.count("<strong>best</strong>") == 1
+
+
+def test_events_are_newest_first_and_filtered_by_level(owner: Client, running: Job) -> None:
+    page = owner.get(f"/jobs/{running.pk}/events/").content.decode()
+    assert page.index("Step 4 of 12") < page.index("Step 0 of 12")
+    warnings = owner.get(f"/jobs/{running.pk}/events/?level=warn").content.decode()
+    assert story.SLOW.text in warnings
+    assert "Step 4 of 12" not in warnings
+    assert owner.get(f"/jobs/{running.pk}/events/?level=nope&after=x").status_code == 200
+
+
+def test_a_failed_job_says_why_and_shows_the_log(owner: Client, running: Job, lease: Lease) -> None:
+    run_fail(lease, code="out_of_memory", text="Step 5 needed 81.2 GB.", log=story.HOSTILE)
+    page = owner.get(f"/jobs/{running.pk}/").content.decode()
+    assert "Step 5 needed 81.2 GB." in page
+    assert "out_of_memory" in page
+    assert '<script>alert("x")' not in page
+    assert "Clone it and mend this" in page
+
+
+def test_the_spec_shows_what_was_set_before_what_was_worked_out(
+    owner: Client, running: Job
+) -> None:
+    page = owner.get(f"/jobs/{running.pk}/spec/").content.decode()
+    names = re.findall(r'<th scope="row"><code>([a-z_]+)</code>', page)
+    assert names[0] == "steps"
+    assert len(names) == 26
+    assert "lookup_order at https://tools.example.org/lookup" in page
+
+
+def test_a_download_in_progress_and_a_failed_one_are_seen(owner: Client, running: Job) -> None:
+    fields = {"is_hub": True, "source": "org/model"}
+    BaseModel.objects.create(
+        name="coming", status="downloading", bytes_done=5, bytes_total=10, **fields
+    )
+    BaseModel.objects.create(
+        name="gated", status="failed", message="org/model is gated: accept its terms.", **fields
+    )
+    page = owner.get("/models/").content.decode()
+    assert '<progress max="10" value="5"' in page
+    assert "org/model is gated: accept its terms." in page
+    assert 'hx-trigger="every 10s"' in page
+
+
+PEFT = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
+
+
+@pytest.fixture
+def failed(running: Job, lease: Lease) -> Checkpoint:
+    """A job that failed, and its checkpoint of step 4 with its files on disk."""
+    row = Checkpoint.objects.get(run=lease.run_id, step=4)
+    folder = run_folder(lease.run_id) / row.path
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in {**PEFT, "optimizer.safetensors": b"moments"}.items():
+        (folder / name).write_bytes(content)
+    listed = [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in PEFT.items()
+    ]
+    manifest = json.dumps({"schema_version": 1, "step": 4, "files": listed}).encode()
+    (folder / "MANIFEST.json").write_bytes(manifest)
+    row.manifest_sha256 = hashlib.sha256(manifest).hexdigest()
+    row.save(update_fields=["manifest_sha256"])
+    run_fail(lease, code="out_of_memory", text="Step 5 needed 81.2 GB.")
+    return row
+
+
+def checkpoint_address(row: Checkpoint) -> str:
+    return f"/jobs/{row.run.job_id}/checkpoints/{row.step}/download/"
+
+
+def test_a_failed_job_s_checkpoint_is_an_adapter_that_was_not_proved(
+    owner: Client, failed: Checkpoint
+) -> None:
+    page = owner.get(f"/jobs/{failed.run.job_id}/checkpoints/").content.decode()
+    assert checkpoint_address(failed) in page
+    assert "It was not proved" in page
+    answer = owner.get(checkpoint_address(failed))
+    name = f"{failed.run.job_id}-step-4-not-proved.zip"
+    assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
+        assert archive.namelist() == ["MANIFEST.json", *PEFT]
+        assert archive.read("adapter_model.safetensors") == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("adapter_model.safetensors", "The checkpoint of step 4 does not match its manifest"),
+        ("MANIFEST.json", "The manifest of the checkpoint of step 4 is not the one"),
+    ],
+)
+def test_a_changed_checkpoint_is_not_offered(
+    owner: Client, failed: Checkpoint, name: str, sentence: str
+) -> None:
+    (run_folder(failed.run_id) / failed.path / name).write_bytes(b"other")
+    assert sentence in owner.get(checkpoint_address(failed), follow=True).content.decode()
+
+
+def test_a_checkpoint_whose_files_are_gone_says_so(owner: Client, failed: Checkpoint) -> None:
+    failed.path = "checkpoints/step-000099"
+    failed.save(update_fields=["path"])
+    page = owner.get(checkpoint_address(failed), follow=True).content.decode()
+    assert "The files of the checkpoint of step 4 are gone from the file storage." in page
+
+
+def test_a_foreign_or_absent_checkpoint_is_not_found(
+    owner: Client, stranger: Client, failed: Checkpoint
+) -> None:
+    assert stranger.get(checkpoint_address(failed)).status_code == 404
+    address = f"/jobs/{failed.run.job_id}/checkpoints"
+    for step in (999, 2**70):
+        assert owner.get(f"{address}/{step}/download/").status_code == 404
