@@ -24,6 +24,7 @@ from hone.demo.base_model import WEIGHTS
 from hone.demo.server import respond
 from hone.demo.world.tasks import validation_rows
 from hone.demo.world.tools import definitions
+from jobs.engine.rollout.episode import EpisodeSettings
 from jobs.engine.rollout.render import ChatRenderer
 from jobs.engine.rollout.runner import RolloutRequest, RolloutRunner
 from jobs.engine.rollout.tools import ToolExecutor
@@ -151,9 +152,11 @@ def _runner(port: int, client: AsyncGuardedClient, cached: bool) -> RolloutRunne
         sampler,
         ChatRenderer(tokenizer),
         ToolExecutor(tools, {}, client),
-        budgets=BUDGETS,
-        seed=1,
-        temperature=1.0,
-        run_id="bench",
-        context_length=CONTEXT,
+        EpisodeSettings(
+            budgets=BUDGETS,
+            seed=1,
+            temperature=1.0,
+            run_id="bench",
+            context_length=CONTEXT,
+        ),
     )

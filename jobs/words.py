@@ -9,7 +9,7 @@ STOP_WORDS = {
     "turn_token_limit": "token limit of a turn",
     "token_limit": "token limit",
     "context_limit": "context limit",
-    "time_limit": "time limit",
+    "time_limit": "out of time",
     "token_loop": "loop (tokens)",
     "tool_loop": "loop (tools)",
     "tool_fault": "tool fault",

@@ -9,17 +9,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from jobs.engine.credit.base import FAULTS, is_graded
+from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Group, Signal, group_signal
 from jobs.engine.errors import PauseReason, RunFailed, RunPaused
 from jobs.engine.reporting import EventWriter, Phase
 from jobs.engine.rollout.identity import RolloutRequest
 from jobs.engine.spec import JobSpec
 from jobs.engine.tasks import TaskFile, TaskOrder
-from jobs.engine.types import StopReason, Task, Trajectory
+from jobs.engine.types import FAULTS, StopReason, Task, Trajectory
 
 FAULT_SHARE_MAX = 0.5
 TRIES = 3
+REMEDIES: dict[PauseReason, str] = {
+    "tool_unavailable": "Resume it when the tool answers again.",
+    "grader_unavailable": "Resume it when the grader answers again.",
+    "too_slow": (
+        "Resume it when the machine has less to do, or clone it with more seconds a trajectory "
+        "or fewer tasks a step."
+    ),
+}
 
 
 class Runner(Protocol):
@@ -60,22 +68,24 @@ class Batch:
         )
 
     def outage(self) -> tuple[PauseReason, str] | None:
-        """Set where more than half of the rollouts are lost to a tool or to the grader's world."""
+        """Set where more than half of the rollouts are lost to one part of the world."""
         members = self.trajectories
         tool = [m for m in members if m.stop is StopReason.TOOL_FAULT]
+        late = [m for m in members if m.stop is StopReason.TIME_LIMIT]
         grader = [m for m in members if m.stop is StopReason.GRADER_FAULT]
         if grader:
             grader += self._grader_errors()
         reason: PauseReason
-        for reason, word, lost in (
-            ("tool_unavailable", "tool", tool),
-            ("grader_unavailable", "grader", grader),
+        for reason, what, lost in (
+            ("tool_unavailable", "a tool fault", tool),
+            ("grader_unavailable", "a grader fault", grader),
+            ("too_slow", "the clock", late),
         ):
             if len(lost) > FAULT_SHARE_MAX * len(members):
                 cause, _ = _commonest_cause(lost)
                 return reason, (
-                    f"{len(lost)} of {len(members)} rollouts were lost to a {word} fault, most "
-                    f"often: {cause}"
+                    f"{len(lost)} of {len(members)} rollouts were lost to {what}, most often: "
+                    f"{cause}"
                 )
         return None
 
@@ -143,11 +153,13 @@ class Collector:
             if outage is None:
                 return batch
             reason, text = outage
-            if attempt == TRIES:
+            # A slow machine is as slow at once again, and each try costs the whole limit.
+            last = 1 if reason == "too_slow" else TRIES
+            if attempt == last:
                 raise RunPaused(
                     reason,
-                    f"{text}. This was try {TRIES} of {TRIES}, so the job is paused; nothing of "
-                    "this step was trained. Resume it when the service answers again.",
+                    f"{text}. This was try {last} of {last}, so the job is paused; nothing of "
+                    f"this step was trained. {REMEDIES[reason]}",
                 )
             self._writer.warn(reason, f"{text}. Try {attempt} of {TRIES}; trying again.")
             await asyncio.sleep(self._retry_wait_s * attempt)

@@ -10,15 +10,21 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.engine.errors import RunCancelled, RunPaused
-from jobs.engine.spec import Control
+from jobs.engine.spec import Control, Desired
+
+_FIRMNESS = {"run": 0, "pause": 1, "cancel": 2}
 
 
 class ControlReader:
-    """Follows the lines after the handshake. Without a supervisor the process ends at once."""
+    """Follows the lines after the handshake. Without a supervisor the process ends at once.
+
+    A wish to stop stays: by the time it is taken back the run is half stopped already, and the
+    supervisor starts it again.
+    """
 
     def __init__(self, stream: BinaryIO | None) -> None:
         self._stream = stream
-        self._desired = "run"
+        self._desired: Desired = "run"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self.committed: int | None = None
@@ -42,8 +48,8 @@ class ControlReader:
     def obey(self, control: Control) -> None:
         if control.committed is not None:
             self.committed = control.committed
-        self._desired = control.desired
-        if control.desired != "run" and self._task is not None and self._loop is not None:
+        self._desired = max(self._desired, control.desired, key=lambda wish: _FIRMNESS[wish])
+        if self._desired != "run" and self._task is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def check(self) -> None:

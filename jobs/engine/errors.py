@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-PauseReason = Literal["asked", "tool_unavailable", "grader_unavailable", "disk_full"]
+PauseReason = Literal["asked", "tool_unavailable", "grader_unavailable", "disk_full", "too_slow"]
 
 
 class RunFailed(Exception):

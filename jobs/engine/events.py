@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from jobs.engine.errors import PauseReason
+
 Level = Literal["info", "warn", "error"]
 Split = Literal["train", "validation"]
 
@@ -122,7 +124,7 @@ class AdapterRef(msgspec.Struct, frozen=True, kw_only=True):
 class Paused(Event, frozen=True, kw_only=True):
     """The engine stopped cleanly after `last_step`; nothing of a later step is kept."""
 
-    reason: Literal["asked", "tool_unavailable", "grader_unavailable", "disk_full"]
+    reason: PauseReason
     text: str
 
 

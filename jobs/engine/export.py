@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import shutil
 import sys
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ from jobs.engine.model_card import model_card
 from jobs.engine.reporting import read_bodies
 from jobs.engine.saving import Saver
 from jobs.engine.spec import Handshake
-from jobs.engine.types import Trajectory
+from jobs.engine.types import TokenKind, Trajectory
 
 PROOF_TRAJECTORIES = 8
+STAND_IN_TOKENS = 64
 BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """In bf16 another order of the same sums moves a log-probability by up to about 0.02."""
 
@@ -46,7 +48,8 @@ async def export_adapter(
     """The checkpoint with the best validation reward (of equals, the latest) as `adapter/`."""
     step = saver.load_best(state)
     saved = read_verified(saver.checkpoint_path(step))
-    proof = make_proof(handshake, policy, proof_trajectories(saver.run_dir, step))
+    members = proof_trajectories(saver.run_dir, step) or [stand_in(policy)]
+    proof = make_proof(handshake, policy, members)
     files = {
         ADAPTER: saved[ADAPTER],
         ADAPTER_CONFIG: saved[ADAPTER_CONFIG],
@@ -92,6 +95,30 @@ def proof_trajectories(run_dir: Path, step: int) -> list[Trajectory]:
     usable = [member for member in recorded if trained_tokens(member)]
     usable.sort(key=lambda member: member.split != "validation")
     return usable[:PROOF_TRAJECTORIES]
+
+
+def stand_in(policy: Policy) -> Trajectory:
+    """Arbitrary tokens, for a step of which no sampled token is at hand.
+
+    A step may have sampled nothing, or its rollouts lie on another machine; two models differ on
+    any text.
+    """
+    dice = random.Random(STAND_IN_TOKENS)
+    vocabulary = policy.model.get_input_embeddings().num_embeddings
+    ids = [dice.randrange(vocabulary) for _ in range(STAND_IN_TOKENS)]
+    nothing = [0.0] * STAND_IN_TOKENS
+    return Trajectory(
+        uid="stand-in",
+        row=0,
+        group="",
+        sample=0,
+        split="validation",
+        trace_id="",
+        ids=ids,
+        logprobs=nothing,
+        entropies=nothing,
+        kinds=[int(TokenKind.SAMPLED)] * STAND_IN_TOKENS,
+    )
 
 
 def make_proof(

@@ -48,6 +48,10 @@ class TrainingLoop:
     control: ControlReader
     weights_changed: Callable[[], None]
 
+    @property
+    def _tools(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self.handshake.spec.tools)
+
     async def run(self, state: TrainingState) -> TrainingState:
         spec = self.handshake.spec
         if state.step < 0:
@@ -92,7 +96,7 @@ class TrainingLoop:
         report = self.learner.step(members, self.control.check)
         if report.updated:
             self.weights_changed()
-        record.metrics["train"] = rollout_stats(members)
+        record.metrics["train"] = rollout_stats(members, self._tools)
         record.metrics["groups"] = group_stats(groups, counts)
         record.metrics["learning"] = report.as_dict()
         record.seconds["learning"] = time.monotonic() - started
@@ -100,7 +104,7 @@ class TrainingLoop:
     async def _evaluate(self, record: StepRecord) -> None:
         started = time.monotonic()
         record.validation = await self.collector.validation(record.step)
-        record.metrics["validation"] = rollout_stats(record.validation.trajectories)
+        record.metrics["validation"] = rollout_stats(record.validation.trajectories, self._tools)
         record.seconds["evaluation"] = time.monotonic() - started
 
     def _finish(self, record: StepRecord, state: TrainingState) -> TrainingState:

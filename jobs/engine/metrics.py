@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jobs.engine.credit.base import FAULTS, is_graded
+from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Group, Signal
-from jobs.engine.types import StopReason, ToolCall, Trajectory
+from jobs.engine.rollout.loops import canonical_arguments
+from jobs.engine.types import FAULTS, StopReason, ToolCall, Trajectory
 
 RolloutStats = dict[str, Any]
 """See `rollout_stats`; a number is None where nothing was there to measure."""
 
 LOOP_STOPS = frozenset({StopReason.TOKEN_LOOP, StopReason.TOOL_LOOP})
 REPEATS_OF_A_LOOP = 3
+UNKNOWN_TOOL = "(unknown)"
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
@@ -31,12 +33,17 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 def is_looped(trajectory: Trajectory) -> bool:
     """Stopped as a loop, or the same call with the same result three times or more."""
-    seen = Counter((call.name, call.arguments, call.output) for call in trajectory.calls)
+    seen = Counter(
+        (call.name, canonical_arguments(call.arguments), call.output) for call in trajectory.calls
+    )
     return trajectory.stop in LOOP_STOPS or max(seen.values(), default=0) >= REPEATS_OF_A_LOOP
 
 
-def rollout_stats(trajectories: Sequence[Trajectory]) -> RolloutStats:
-    """Rewards are of graded rollouts; calls, turns and tokens of all that no fault ended."""
+def rollout_stats(trajectories: Sequence[Trajectory], tools: Collection[str]) -> RolloutStats:
+    """Rewards are of graded rollouts; calls, turns and tokens of all that no fault ended.
+
+    `tools`: the names of the job's tools. Calls of names that the model made up count together.
+    """
     graded = [trajectory for trajectory in trajectories if is_graded(trajectory)]
     whole = [trajectory for trajectory in trajectories if trajectory.stop not in FAULTS]
     rewards = [float(trajectory.reward or 0.0) for trajectory in graded]
@@ -63,7 +70,7 @@ def rollout_stats(trajectories: Sequence[Trajectory]) -> RolloutStats:
         "stops": _counted([str(t.stop) for t in trajectories if t.stop is not None]),
         "tool_seconds_p50": percentile(seconds, 50),
         "tool_seconds_p95": percentile(seconds, 95),
-        "tools": _by_tool([call for trajectory in trajectories for call in trajectory.calls]),
+        "tools": _by_tool([call for member in trajectories for call in member.calls], tools),
         "ungraded_causes": _counted([trajectory.cause or "unknown" for trajectory in ungraded]),
     }
 
@@ -91,10 +98,10 @@ def _part_means(graded: Sequence[Trajectory]) -> dict[str, float]:
     return {name: sum(found) / len(found) for name, found in sorted(values.items())}
 
 
-def _by_tool(calls: Sequence[ToolCall]) -> dict[str, dict[str, Any]]:
+def _by_tool(calls: Sequence[ToolCall], tools: Collection[str]) -> dict[str, dict[str, Any]]:
     named: dict[str, list[ToolCall]] = {}
     for call in calls:
-        named.setdefault(call.name, []).append(call)
+        named.setdefault(call.name if call.name in tools else UNKNOWN_TOOL, []).append(call)
     return {
         name: {
             "calls": len(found),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -48,10 +49,18 @@ def config_hash(spec: JobSpec) -> str:
 class Saver:
     """The checkpoints of one run."""
 
-    def __init__(self, handshake: Handshake, learner: Learner, control: ControlReader) -> None:
+    def __init__(
+        self,
+        handshake: Handshake,
+        learner: Learner,
+        control: ControlReader,
+        warn: Callable[[str, str], None],
+    ) -> None:
+        """`warn` takes a code and a sentence for the job's owner."""
         self._handshake = handshake
         self._learner = learner
         self._control = control
+        self._warn = warn
         self.run_dir = Path(handshake.run_dir)
         self._root = self.run_dir / "checkpoints"
         known = (handshake.resume, *handshake.kept_checkpoints)
@@ -111,7 +120,12 @@ class Saver:
         for step in present[:-1]:
             try:
                 self.load(self.checkpoint_path(step), self._manifests.get(step))
-            except CheckpointCorrupt:
+            except CheckpointCorrupt as error:
+                self._warn(
+                    error.code,
+                    f"The checkpoint of step {step}, the best so far, is damaged ({error.file}) "
+                    "and was set aside. The next best one takes its place.",
+                )
                 continue
             return step
         last = (present or candidates)[-1]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 RunKind = Literal["train", "evaluate"]
+Desired = Literal["run", "pause", "cancel"]
 Effects = Literal["none", "reads", "writes"]
 
 
@@ -141,6 +142,6 @@ class Handshake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Any later line: what the job's owner wants now."""
 
-    desired: Literal["run", "pause", "cancel"]
+    desired: Desired
     committed: int | None = None
     """The last step that the database holds by now: checkpoints before it may go."""

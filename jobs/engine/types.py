@@ -19,7 +19,7 @@ class TokenKind(IntEnum):
 
 
 class StopReason(StrEnum):
-    """Why a rollout ended."""
+    """Why a rollout ended. Faults are the world's doing: such a rollout has no reward."""
 
     FINAL_ANSWER = "final_answer"
     TURN_LIMIT = "turn_limit"
@@ -34,11 +34,11 @@ class StopReason(StrEnum):
     GRADER_FAULT = "grader_fault"
 
 
-LIMIT_STOPS = frozenset(StopReason) - {
-    StopReason.FINAL_ANSWER,
-    StopReason.TOOL_FAULT,
-    StopReason.GRADER_FAULT,
-}
+FAULTS = frozenset({StopReason.TIME_LIMIT, StopReason.TOOL_FAULT, StopReason.GRADER_FAULT})
+"""Stops that never train. How long a rollout takes is decided by the machine it runs on, by its
+neighbours in the batch and by its tools, so the clock is no judge of the model either."""
+
+LIMIT_STOPS = frozenset(StopReason) - FAULTS - {StopReason.FINAL_ANSWER}
 """Stops that are graded and then clamped to at most zero."""
 
 

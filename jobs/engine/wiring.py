@@ -24,6 +24,7 @@ from jobs.engine.learning.model import Policy, load_policy
 from jobs.engine.learning.update import Learner
 from jobs.engine.loop import TrainingLoop
 from jobs.engine.reporting import EventWriter
+from jobs.engine.rollout.episode import EpisodeSettings
 from jobs.engine.rollout.grading import RewardGrader
 from jobs.engine.rollout.render import ChatRenderer, TemplateRefused, ToolMessage
 from jobs.engine.rollout.runner import RolloutRunner
@@ -64,18 +65,21 @@ async def wired(
                 sampler,
                 make_renderer(spec, policy),
                 ToolExecutor(spec.tools, handshake.headers, client),
-                budgets=budgets,
-                seed=spec.seed,
-                temperature=spec.temperature,
-                run_id=spec.run_id,
-                context_length=policy.context_length,
+                EpisodeSettings(
+                    budgets=budgets,
+                    seed=spec.seed,
+                    temperature=spec.temperature,
+                    run_id=spec.run_id,
+                    context_length=policy.context_length,
+                ),
+                at_once=sampler.at_once,
             )
             learner = Learner(policy, spec, loss_named(spec.loss))
             yield TrainingLoop(
                 handshake=handshake,
                 collector=Collector(spec, runner, grader, writer),
                 learner=learner,
-                saver=Saver(handshake, learner, control),
+                saver=Saver(handshake, learner, control, writer.warn),
                 writer=writer,
                 control=control,
                 weights_changed=sampler.weights_changed,

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jobs.engine.types import FAULTS
+
 Value = float | None
 Columns = dict[str, Any]
 
 MOST_PARTS = 6
-FAULT_STOPS = frozenset({"tool_fault", "grader_fault"})
+FAULT_STOPS = frozenset(str(stop) for stop in FAULTS)
 OWN_LAYER = FAULT_STOPS | {"final_answer", "token_loop", "tool_loop"}
 
 

@@ -13,14 +13,19 @@ from jobs.engine.collect import Collector
 from jobs.engine.errors import RunFailed, RunPaused
 from jobs.engine.reporting import EventWriter
 from jobs.engine.spec import DataSpec, JobSpec
-from jobs.engine.types import StopReason, Trajectory
+from jobs.engine.types import FAULTS, StopReason, Trajectory
 
 
 class InstantRunner:
     """Every rollout ends at once; `stop_of` says how, by its uid."""
 
-    def __init__(self, stop_of=lambda _uid: StopReason.FINAL_ANSWER):
+    def __init__(
+        self,
+        stop_of=lambda _uid: StopReason.FINAL_ANSWER,
+        cause="tool ask: connection refused",
+    ):
         self.stop_of = stop_of
+        self.cause = cause
         self.rounds = []
 
     async def run(self, requests, on_done=None):
@@ -42,8 +47,8 @@ class InstantRunner:
             for request in requests
         ]
         for member in members:
-            if member.stop is StopReason.TOOL_FAULT:
-                member.cause = "tool ask: connection refused"
+            if member.stop in FAULTS:
+                member.cause = self.cause
             on_done(member)
         return members
 
@@ -58,7 +63,7 @@ class RuleGrader:
         self.rule = rule
 
     async def grade(self, trajectory, task):
-        if trajectory.stop is StopReason.TOOL_FAULT:
+        if trajectory.stop in FAULTS:
             return
         said = self.rule(trajectory, task)
         if isinstance(said, str):
@@ -158,6 +163,18 @@ def test_a_dead_tool_server_pauses_the_run_after_three_tries(make_spec):
     )
     assert len(rounds) == 3
     assert [message["code"] for message in messages] == ["tool_unavailable"] * 2
+
+
+def test_a_machine_that_is_too_slow_pauses_the_run_at_once(make_spec):
+    slow = InstantRunner(lambda _uid: StopReason.TIME_LIMIT, "time: not done within 600 s")
+    paused, rounds, messages = collect(make_spec(), runner=slow)
+    assert (paused.reason, len(rounds), messages) == ("too_slow", 1, [])
+    assert paused.text == (
+        "4 of 4 rollouts were lost to the clock, most often: time: not done within 600 s. "
+        "This was try 1 of 1, so the job is paused; nothing of this step was trained. Resume it "
+        "when the machine has less to do, or clone it with more seconds a trajectory or fewer "
+        "tasks a step."
+    )
 
 
 def test_a_grader_that_nobody_can_run_pauses_the_run_and_scores_nothing(make_spec):

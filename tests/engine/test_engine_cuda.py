@@ -131,7 +131,7 @@ def test_a_step_in_bf16_trains_the_adapter_and_nothing_else(learner, rollouts):
 def test_the_trained_adapter_is_exported_with_its_proof(learner, rollouts, tmp_path):
     assert learner.step(rollouts).updated
     handshake = Handshake(spec=learner.spec, run_dir=str(tmp_path))
-    saver = Saver(handshake, learner, ControlReader(None))
+    saver = Saver(handshake, learner, ControlReader(None), print)
     state = msgspec.structs.replace(saver.begin(), step=0, evaluations={"0": 0.5})
     write_bodies(tmp_path, 0, 1, rollouts)
     saver.save(state, 0.5)

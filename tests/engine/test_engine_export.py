@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shutil
 
 import msgspec
 import pytest
@@ -21,6 +22,10 @@ from jobs.engine.prove import largest_difference
 from jobs.engine.reporting import write_bodies
 from jobs.engine.saving import Saver
 from jobs.engine.spec import DataSpec, Handshake, JobSpec
+
+
+def no_warning(code, text):
+    raise AssertionError(f"{code}: {text}")
 
 
 @pytest.fixture
@@ -43,7 +48,9 @@ def trained(tiny_model_dir, tmp_path, make_trajectory):
     for _, parameter in policy.trainable:
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     handshake = Handshake(spec=spec, run_dir=str(tmp_path))
-    saver = Saver(handshake, Learner(policy, spec, loss_named("cispo")), ControlReader(None))
+    saver = Saver(
+        handshake, Learner(policy, spec, loss_named("cispo")), ControlReader(None), no_warning
+    )
     state = saver.begin()
     for step, reward in ((0, 0.75), (1, 0.25)):
         evaluations = {**state.evaluations, str(step): reward}
@@ -178,11 +185,20 @@ class ForgetfulSaver(Saver):
 
 
 @pytest.mark.slow
+def test_without_a_recorded_token_the_proof_is_made_on_arbitrary_ones(trained, tmp_path):
+    handshake, policy, saver, state = trained
+    shutil.rmtree(tmp_path / "trajectories")
+    adapter = asyncio.run(export_adapter(handshake, state, saver, policy))
+    assert adapter.proof_tokens == 63
+    assert adapter.proof_max_abs_logprob_diff <= 1e-5
+
+
+@pytest.mark.slow
 def test_an_adapter_that_is_not_the_policy_is_not_published(trained, tmp_path):
     handshake, policy, saver, state = trained
     for _, parameter in policy.trainable:
         parameter.data = parameter.data * 1.5
-    forgetful = ForgetfulSaver(handshake, saver._learner, ControlReader(None))
+    forgetful = ForgetfulSaver(handshake, saver._learner, ControlReader(None), no_warning)
     with pytest.raises(RunFailed, match="not the trained model"):
         asyncio.run(export_adapter(handshake, state, forgetful, policy))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "trajectories"]

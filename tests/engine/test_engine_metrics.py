@@ -30,7 +30,7 @@ def batch(make_trajectory, make_call):
 
 
 def test_rewards_are_of_graded_rollouts_only(batch):
-    stats = rollout_stats(batch)
+    stats = rollout_stats(batch, ["read", "search"])
     assert (stats["n"], stats["graded"], stats["ungraded"]) == (5, 2, 3)
     assert (stats["reward_mean"], stats["reward_sd"]) == (0.5, 0.5)
     assert stats["parts"] == {"close": 0.5, "exact": 0.5}
@@ -38,7 +38,7 @@ def test_rewards_are_of_graded_rollouts_only(batch):
 
 
 def test_calls_and_tokens_are_of_rollouts_that_no_fault_ended(batch):
-    stats = rollout_stats(batch)
+    stats = rollout_stats(batch, ["read", "search"])
     assert stats["tool_calls_mean"] == pytest.approx(4 / 3)
     assert stats["tool_calls_p95"] == pytest.approx(2.8)
     assert stats["turns_mean"] == pytest.approx(7 / 3)
@@ -50,7 +50,7 @@ def test_calls_and_tokens_are_of_rollouts_that_no_fault_ended(batch):
 
 
 def test_stops_and_tools_are_of_all_rollouts(batch):
-    stats = rollout_stats(batch)
+    stats = rollout_stats(batch, ["read", "search"])
     assert stats["stops"] == {
         "call_limit": 1,
         "final_answer": 2,
@@ -67,14 +67,14 @@ def test_stops_and_tools_are_of_all_rollouts(batch):
 
 
 def test_nothing_to_measure_is_none_and_never_zero():
-    stats = rollout_stats([])
+    stats = rollout_stats([], ["search"])
     for name in ("reward_mean", "reward_sd", "tool_calls_p95", "tokens_mean", "loop_rate"):
         assert stats[name] is None
     assert (stats["n"], stats["stops"], stats["tools"]) == (0, {}, {})
 
 
 def test_a_batch_lost_to_faults_has_no_mean_reward(make_trajectory):
-    stats = rollout_stats([make_trajectory(reward=1.0, stop=StopReason.TOOL_FAULT)])
+    stats = rollout_stats([make_trajectory(reward=1.0, stop=StopReason.TOOL_FAULT)], [])
     assert (stats["reward_mean"], stats["loop_rate"], stats["ungraded"]) == (None, None, 1)
 
 
@@ -87,6 +87,22 @@ def test_the_same_call_with_the_same_result_three_times_is_a_loop(
 ):
     calls = [make_call(output=output) for output in outputs]
     assert is_looped(make_trajectory(calls=calls)) is looped
+
+
+def test_names_that_the_model_made_up_count_together(make_trajectory, make_call):
+    made_up = [make_call(f"tool{n}", status="malformed", attempts=0) for n in range(50)]
+    stats = rollout_stats([make_trajectory(calls=[make_call(), *made_up])], ["search"])
+    assert {name: row["calls"] for name, row in stats["tools"].items()} == {
+        "(unknown)": 50,
+        "search": 1,
+    }
+    assert stats["tools"]["(unknown)"]["errors"] == 50
+
+
+def test_the_same_call_spelled_otherwise_is_the_same_call(make_trajectory, make_call):
+    spellings = ['{"a": 1, "b": 2}', '{"b":2,"a":1}', '{ "a":1, "b":2 }']
+    calls = [make_call(arguments=spelling) for spelling in spellings]
+    assert is_looped(make_trajectory(calls=calls))
 
 
 def test_other_arguments_or_another_tool_are_no_loop(make_trajectory, make_call):
@@ -104,7 +120,7 @@ def test_the_loop_rate_is_the_share_of_looped_rollouts(make_trajectory, make_cal
     members = [make_trajectory(stop=stop) for stop in stops]
     members.append(make_trajectory(calls=[make_call()] * 3))
     members.append(make_trajectory(stop=StopReason.TOOL_FAULT, calls=[make_call()] * 3))
-    assert rollout_stats(members)["loop_rate"] == 0.75
+    assert rollout_stats(members, [])["loop_rate"] == 0.75
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def policy(tiny_model_dir):
 
 @pytest.fixture
 def make_saver(tiny_model_dir, policy, tmp_path):
-    def make(control=None, *, changes=None, **handshake):
+    def make(control=None, *, warn=print, changes=None, **handshake):
         spec = make_spec(tiny_model_dir, **(changes or {}))
         shake = Handshake(spec=spec, run_dir=str(tmp_path), **handshake)
         learner = Learner(policy, spec, loss_named(spec.loss))
-        return Saver(shake, learner, control or ControlReader(None))
+        return Saver(shake, learner, control or ControlReader(None), warn)
 
     return make
 
@@ -118,13 +118,21 @@ def test_the_best_checkpoint_is_the_one_that_is_exported(make_saver):
     assert saver.load_best(state) == 1
 
 
-def test_a_damaged_best_checkpoint_gives_way_to_the_next_best(make_saver, tmp_path):
-    saver = make_saver()
+def test_a_damaged_best_checkpoint_gives_way_to_the_next_best_and_it_is_said(make_saver, tmp_path):
+    said = []
+    saver = make_saver(warn=lambda *line: said.append(line))
     state, _ = run_steps(saver, [0.1, 0.9, 0.4])
     path = tmp_path / "checkpoints" / "step-000001" / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert saver.load_best(state) == 2
     assert (tmp_path / "checkpoints" / "step-000001.corrupt").is_dir()
+    assert said == [
+        (
+            "checkpoint_corrupt",
+            "The checkpoint of step 1, the best so far, is damaged (adapter_model.safetensors) "
+            "and was set aside. The next best one takes its place.",
+        )
+    ]
 
 
 def test_a_checkpoint_that_was_replaced_whole_is_not_exported(make_saver, tmp_path):

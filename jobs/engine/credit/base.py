@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from jobs.engine.types import StopReason, Trajectory
+from jobs.engine.types import FAULTS, Trajectory
 
 Estimator = Callable[[Sequence[float]], list[float]]
 """Rewards of one group's graded members (two or more) in, one advantage each out. Pure."""
-
-FAULTS = frozenset({StopReason.TOOL_FAULT, StopReason.GRADER_FAULT})
 
 
 def is_graded(trajectory: Trajectory) -> bool:

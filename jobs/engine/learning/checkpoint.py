@@ -71,7 +71,8 @@ class CheckpointCorrupt(RunFailed):
         super().__init__(
             "checkpoint_corrupt",
             f"the checkpoint {path.name} cannot be used: {file} {problem}. It was set aside as "
-            f"{path.name}.corrupt; resume from an earlier checkpoint or restore the file.",
+            f"{path.name}.corrupt. Clone the job to begin again; the adapters of its other "
+            "checkpoints can still be downloaded.",
         )
         self.file = file
 
@@ -164,8 +165,15 @@ def _bytes_of(path: Path, name: str) -> bytes:
         raise CheckpointCorrupt(path, MANIFEST, f"names a file outside the folder ({name})")
     try:
         return (path / name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointCorrupt(path, name, "is missing") from error
     except OSError as error:
-        raise CheckpointCorrupt(path, name, f"cannot be read ({error.strerror})") from error
+        # Nothing is known against the file itself: the next try may well read it.
+        raise RunFailed(
+            "checkpoint_unreadable",
+            f"the checkpoint {path.name} could not be read: {name}: {error.strerror}",
+            permanent=False,
+        ) from error
 
 
 def _quarantine(path: Path) -> None:

@@ -19,11 +19,13 @@ from jobs.engine.rollout.identity import (
 )
 from jobs.engine.rollout.loops import TOOL_LOOP_WARNING, WARN_AT, ToolLoopDetector
 from jobs.engine.rollout.parse import ParsedTurn, parse_turn
-from jobs.engine.rollout.render import ChatRenderer, ToolMessage
+from jobs.engine.rollout.render import ChatRenderer, TemplateRefused, ToolMessage
 from jobs.engine.rollout.tools import ToolExecutor
 from jobs.engine.sampling.base import Sampled, Sampler, SampleRequest
 from jobs.engine.spec import Budgets
 from jobs.engine.types import StopReason, TokenKind, ToolCall, Trajectory, Turn
+
+UNKNOWN_TOOL = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,6 @@ class Episode:
         renderer: ChatRenderer,
         executor: ToolExecutor,
         order: int,
-        temperature: float,
     ) -> None:
         self._request = request
         self._settings = settings
@@ -77,7 +78,6 @@ class Episode:
         self._renderer = renderer
         self._executor = executor
         self._order = order
-        self._temperature = temperature
         self._loops = ToolLoopDetector()
         self._schemas = executor.schemas(request.task)
         self._offered = [str(schema["function"]["name"]) for schema in self._schemas]
@@ -114,11 +114,12 @@ class Episode:
         return trajectory
 
     def _out_of_time(self) -> StopReason:
-        """A tool that is still asked when time is up is at fault; the model cannot help it."""
+        """A tool that is still asked when time is up is at fault."""
         waiting = [call for call in self._trajectory.calls if call.status == "pending"]
-        if not waiting:
-            return StopReason.TIME_LIMIT
         limit = self._settings.budgets.wall_s
+        if not waiting:
+            self._trajectory.cause = f"time: not done within {limit:g} s"
+            return StopReason.TIME_LIMIT
         for call in waiting:
             call.status = "fault"
             call.error = f"no answer before the rollout's limit of {limit:g} s was over"
@@ -142,7 +143,7 @@ class Episode:
             SampleRequest(
                 ids=tuple(trajectory.ids),
                 max_tokens=room.tokens,
-                temperature=self._temperature,
+                temperature=self._settings.temperature,
                 seed=turn_seed(self._settings.seed, self._request, len(trajectory.turns)),
                 order=self._order,
             )
@@ -159,7 +160,11 @@ class Episode:
         trajectory = self._trajectory
         shown = sampled.ids[:-1] if sampled.finish == "stop" else sampled.ids
         text = self._renderer.turn_text(shown)
-        parsed = parse_turn(text, self._renderer.tool_format)
+        parsed = parse_turn(
+            text,
+            self._renderer.tool_format,
+            thinking=self._renderer.leaves_thought_open(trajectory.ids),
+        )
         start, index = len(trajectory.ids), len(trajectory.turns)
         kept = len(sampled.ids) if sampled.loop_start is None else sampled.loop_start
         trajectory.ids += sampled.ids
@@ -231,8 +236,14 @@ class Episode:
             if times > WARN_AT:
                 return StopReason.TOOL_LOOP
             warning = TOOL_LOOP_WARNING if times == WARN_AT else ""
-            messages.append(ToolMessage(call.name, output + warning))
-        suffix = self._renderer.tool_suffix(messages)
+            # A name that the model made up is its text, and no part of a template.
+            name = call.name if call.name in self._offered else UNKNOWN_TOOL
+            messages.append(ToolMessage(name, output + warning))
+        try:
+            suffix = self._renderer.tool_suffix(messages)
+        except TemplateRefused as error:
+            self._trajectory.cause = f"tool {turn.calls[0].name}: {error}"
+            return StopReason.TOOL_FAULT
         limit = min(self._settings.budgets.max_total_tokens, self._settings.context_length)
         if len(self._trajectory.ids) + len(suffix.ids) >= limit:
             return StopReason.CONTEXT_LIMIT

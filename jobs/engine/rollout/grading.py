@@ -11,7 +11,7 @@ from typing import Any
 
 from graders.kinds.base import Grader, Grading, GradingError, PythonRunner, Sample
 from graders.kinds.registry import load_grader
-from jobs.engine.types import LIMIT_STOPS, StopReason, Task, ToolCall, Trajectory
+from jobs.engine.types import FAULTS, LIMIT_STOPS, StopReason, Task, ToolCall, Trajectory
 
 MAX_TRIES = 3
 
@@ -35,7 +35,7 @@ class RewardGrader:
 
     async def grade(self, trajectory: Trajectory, task: Task) -> None:
         """Fill in reward, parts and grading; a rollout that a fault ended is left ungraded."""
-        if trajectory.stop is StopReason.TOOL_FAULT:
+        if trajectory.stop in FAULTS:
             trajectory.reward = None
             return
         sample = make_sample(trajectory, self._response_format)

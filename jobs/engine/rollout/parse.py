@@ -39,10 +39,6 @@ class ParsedTurn:
     content: str
     calls: list[ParsedCall] = field(default_factory=list)
 
-    @property
-    def malformed(self) -> list[str]:
-        return [call.error for call in self.calls if call.error]
-
 
 def detect_format(chat_template: str) -> ToolFormat:
     """The format that a chat template teaches; Hermes where it shows none."""
@@ -55,16 +51,24 @@ def detect_format(chat_template: str) -> ToolFormat:
     return ToolFormat.HERMES
 
 
-def parse_turn(text: str, tool_format: ToolFormat = ToolFormat.HERMES) -> ParsedTurn:
-    """Split one turn (without its stop token) into reasoning, content and calls."""
-    reasoning, rest = _split_reasoning(text)
+def parse_turn(
+    text: str, tool_format: ToolFormat = ToolFormat.HERMES, *, thinking: bool = False
+) -> ParsedTurn:
+    """Split one turn (without its stop token) into reasoning, content and calls.
+
+    `thinking`: the prompt ends inside a thought, so that what is never closed is no answer and
+    makes no calls.
+    """
+    reasoning, rest = _split_reasoning(text, thinking=thinking)
     content, calls = _READERS[tool_format](rest)
     return ParsedTurn(reasoning=reasoning.strip(), content=content.strip(), calls=calls)
 
 
-def _split_reasoning(text: str) -> tuple[str, str]:
-    """Thinking may have been opened by the prompt, so a closing tag alone ends it, too."""
+def _split_reasoning(text: str, *, thinking: bool) -> tuple[str, str]:
+    """A closing tag alone ends a thought, too, wherever it was opened."""
     before, closed, after = text.partition("</think>")
+    if thinking:
+        return before.removeprefix("<think>"), after
     if closed:
         lead, _, thought = before.rpartition("<think>")
         return thought, lead + after

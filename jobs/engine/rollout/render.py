@@ -9,6 +9,7 @@ the model wrote it token by token, is never rendered again, whatever the templat
 from __future__ import annotations
 
 import json
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from jobs.engine.types import TokenKind
 
 _CACHED_SUFFIXES = 4096
 _CACHED_PROMPTS = 512
-_ARGUMENT = "honeargumentmark"
-_RESULT = "honeresultmark"
+_ARGUMENT = f"argument{secrets.token_hex(8)}"
+_RESULT = f"result{secrets.token_hex(8)}x"
+"""Marks that nobody can guess, so that no tool and no model writes one."""
+_TAIL = 16
+"""Enough tokens to hold an opening `<think>` and the blanks after it, even one by one."""
 
 
 class ChatTokenizer(Protocol):
@@ -139,6 +143,11 @@ class ChatRenderer:
                 self._suffixes.popitem(last=False)
         return suffix
 
+    def leaves_thought_open(self, ids: Sequence[int]) -> bool:
+        """Whether the model's turn begins inside a thought, as some templates have it."""
+        tail = self._tokenizer.decode(list(ids[-_TAIL:]), skip_special_tokens=False)
+        return str(tail).rstrip().endswith("<think>")
+
     @property
     def close_turn_ids(self) -> list[int]:
         """What ends a turn that stopped without its end token; scaffold, never trained."""
@@ -216,6 +225,7 @@ class ChatRenderer:
         called = text.rfind(_ARGUMENT, 0, first)
         if called < 0:
             raise TemplateRefused("it does not show the calls that a turn made")
+        called += len(_ARGUMENT)
         ends = [
             place + len(stop)
             for stop in self._stops.values()

@@ -10,7 +10,6 @@ from jobs.engine.rollout.identity import RolloutRequest
 from jobs.engine.rollout.render import ChatRenderer
 from jobs.engine.rollout.tools import ToolExecutor
 from jobs.engine.sampling.base import CountsRollouts, Sampler
-from jobs.engine.spec import Budgets
 from jobs.engine.types import Trajectory
 
 __all__ = ["RolloutRequest", "RolloutRunner"]
@@ -24,30 +23,22 @@ class RolloutRunner:
         sampler: Sampler,
         renderer: ChatRenderer,
         executor: ToolExecutor,
+        settings: EpisodeSettings,
         *,
-        budgets: Budgets,
-        seed: int,
-        temperature: float,
-        run_id: str,
-        context_length: int,
+        at_once: int | None = None,
     ) -> None:
+        """`at_once`: the most rollouts in flight. Those that wait for their turn to begin do not
+        yet spend their seconds. None: all; lock step needs to know all of them."""
         self._sampler = sampler
         self._renderer = renderer
         self._executor = executor
-        self._settings = EpisodeSettings(
-            budgets=budgets,
-            seed=seed,
-            temperature=temperature,
-            run_id=run_id,
-            context_length=context_length,
-        )
+        self._settings = settings
+        self._at_once = at_once
 
     async def run(
         self,
         requests: Sequence[RolloutRequest],
         on_done: Callable[[Trajectory], None] | None = None,
-        *,
-        greedy: bool = False,
     ) -> list[Trajectory]:
         """Roll out every request; `on_done` hears of each as it ends.
 
@@ -57,8 +48,9 @@ class RolloutRunner:
         counter = self._sampler if isinstance(self._sampler, CountsRollouts) else None
         if counter is not None:
             counter.enter(len(requests))
+        places = asyncio.Semaphore(self._at_once or len(requests))
         tasks = [
-            asyncio.create_task(self._one(request, order, greedy, on_done))
+            asyncio.create_task(self._one(request, order, on_done, places))
             for order, request in enumerate(requests)
         ]
         if counter is not None:
@@ -75,19 +67,19 @@ class RolloutRunner:
         self,
         request: RolloutRequest,
         order: int,
-        greedy: bool,
         on_done: Callable[[Trajectory], None] | None,
+        places: asyncio.Semaphore,
     ) -> Trajectory:
-        episode = Episode(
-            request,
-            self._settings,
-            sampler=self._sampler,
-            renderer=self._renderer,
-            executor=self._executor,
-            order=order,
-            temperature=0.0 if greedy else self._settings.temperature,
-        )
-        trajectory = await episode.run()
+        async with places:
+            episode = Episode(
+                request,
+                self._settings,
+                sampler=self._sampler,
+                renderer=self._renderer,
+                executor=self._executor,
+                order=order,
+            )
+            trajectory = await episode.run()
         if on_done is not None:
             on_done(trajectory)
         return trajectory

@@ -70,6 +70,11 @@ class LocalSampler:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sampler")
 
     @property
+    def at_once(self) -> int | None:
+        """The most rollouts that are worth running: a batch, and as many that wait for tools."""
+        return None if self._lock_step else 2 * self._max_batch
+
+    @property
     def cached(self) -> bool:
         """Whether earlier turns are kept; if not, each turn is computed from its first token."""
         return isinstance(self._decoder, SlotDecoder)

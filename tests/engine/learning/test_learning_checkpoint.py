@@ -9,6 +9,7 @@ import random
 import pytest
 import torch
 
+from jobs.engine.errors import RunFailed
 from jobs.engine.learning.checkpoint import (
     ADAPTER,
     CheckpointCorrupt,
@@ -49,6 +50,17 @@ def test_what_is_saved_is_read_back(tmp_path):
     assert parse_state(folder, files) == state()
     assert parse_tensors(folder, ADAPTER, files)["a"].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]
+
+
+def test_a_file_that_the_disk_does_not_give_out_may_be_tried_again(tmp_path):
+    folder = tmp_path / "step-000003"
+    save(folder)
+    (folder / ADAPTER).unlink()
+    (folder / ADAPTER).mkdir()
+    with pytest.raises(RunFailed, match=f"{ADAPTER}: Is a directory") as failed:
+        read_verified(folder)
+    assert (failed.value.code, failed.value.permanent) == ("checkpoint_unreadable", False)
+    assert folder.is_dir()
 
 
 def test_the_same_state_has_the_same_bytes(tmp_path):

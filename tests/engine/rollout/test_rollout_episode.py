@@ -10,6 +10,7 @@ import pytest
 
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.policy import OutboundPolicy
+from jobs.engine.rollout.episode import EpisodeSettings
 from jobs.engine.rollout.loops import TOOL_LOOP_WARNING
 from jobs.engine.rollout.render import ChatRenderer
 from jobs.engine.rollout.runner import RolloutRequest, RolloutRunner
@@ -94,13 +95,18 @@ class ScriptedSampler:
 
     def __init__(self, tokenizer, lines, *, loop_start=None, delay=0.0):
         self.requests = []
+        self.running = 0
+        self.most_at_once = 0
         self._tokenizer = tokenizer
         self._lines = lines
         self._loop_start = loop_start
         self._delay = delay
 
     async def generate(self, request):
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         await asyncio.sleep(self._delay)
+        self.running -= 1
         text = str(self._tokenizer.decode(list(request.ids)))
         line = self._lines[min(text.count("<|im_start|>assistant") - 1, len(self._lines) - 1)]
         self.requests.append(request)
@@ -136,7 +142,17 @@ def make_request(sample=0, row=0, **task):
     )
 
 
-def roll_out(tokenizer, lines, requests=None, *, server=None, tool=None, sampler=None, **budgets):
+def roll_out(
+    tokenizer,
+    lines,
+    requests=None,
+    *,
+    server=None,
+    tool=None,
+    sampler=None,
+    at_once=None,
+    **budgets,
+):
     """Runs requests against a fresh server; returns trajectories, sampler and server."""
     server = server or ToolServer()
     sampler = sampler or ScriptedSampler(tokenizer, lines)
@@ -153,11 +169,14 @@ def roll_out(tokenizer, lines, requests=None, *, server=None, tool=None, sampler
                     sampler,
                     ChatRenderer(tokenizer),
                     executor,
-                    budgets=Budgets(**budgets),
-                    seed=1,
-                    temperature=1.0,
-                    run_id="run",
-                    context_length=4096,
+                    EpisodeSettings(
+                        budgets=Budgets(**budgets),
+                        seed=1,
+                        temperature=1.0,
+                        run_id="run",
+                        context_length=4096,
+                    ),
+                    at_once=at_once,
                 )
                 return await runner.run(requests or [make_request()])
 
@@ -291,6 +310,15 @@ def test_time_runs_out_while_the_model_thinks(tokenizer):
     trajectory = roll_out_one(tokenizer, [], sampler=sampler, wall_s=0.1)
     assert trajectory.stop is StopReason.TIME_LIMIT
     assert trajectory.turns == []
+    assert trajectory.cause == "time: not done within 0.1 s"
+
+
+def test_rollouts_that_wait_to_begin_do_not_spend_their_seconds(tokenizer):
+    sampler = ScriptedSampler(tokenizer, ["42"], delay=0.1)
+    requests = [make_request(sample) for sample in range(6)]
+    found, _, _ = roll_out(tokenizer, [], requests, sampler=sampler, at_once=2, wall_s=0.25)
+    assert [trajectory.stop for trajectory in found] == [StopReason.FINAL_ANSWER] * 6
+    assert sampler.most_at_once == 2
 
 
 def test_time_that_runs_out_on_a_tool_is_the_tools_fault(tokenizer):
@@ -357,3 +385,44 @@ def test_results_come_in_the_order_of_the_requests(tokenizer):
     requests = [make_request(row=row) for row in range(5)]
     trajectories = roll_out(tokenizer, [CALL % "x", "done"], requests=requests)[0]
     assert [trajectory.row for trajectory in trajectories] == [0, 1, 2, 3, 4]
+
+
+def test_a_thought_that_the_prompt_opened_is_no_answer_and_makes_no_call(make_tokenizer):
+    tokenizer = make_tokenizer("qwen3")
+    tokenizer.chat_template += "{{- '<think>\n' if add_generation_prompt -}}"
+    (trajectory,), _, server = roll_out(tokenizer, ["I could say 42 or " + CALL % "x"])
+    assert (trajectory.stop, trajectory.answer) == (StopReason.FINAL_ANSWER, "")
+    assert (trajectory.calls, server.seen) == ([], [])
+
+
+def test_a_made_up_name_of_a_tool_does_not_reach_the_template(make_tokenizer):
+    tokenizer = make_tokenizer("qwen3")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{ '\\n' }}<tool_response>", "{{ '\\n' + message.name }}<tool_response>"
+    )
+    made_up = CALL.replace("search", "<|im_start|>system") % "x"
+    trajectory = roll_out_one(tokenizer, [made_up, CALL % "y", "42"])
+    text = tokenizer.decode(trajectory.ids)
+    assert "<|im_start|>user\nunknown<tool_response>\nError: there is no tool" in text
+    assert "<|im_start|>user\nsearch<tool_response>\nfound y" in text
+
+
+def test_a_result_that_the_template_cannot_frame_costs_one_rollout_only(make_tokenizer):
+    tokenizer = make_tokenizer("qwen3")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{ message.content }}\n</tool_response>",
+        "{{ message.content }}\n{{ 'odd' if 'odd' in message.content }}</tool_response>",
+    )
+    requests = [make_request(row=0), make_request(row=1)]
+    lines = {"g0": [CALL % "odd", "42"], "g1": [CALL % "even", "42"]}
+    found = [
+        roll_out_one(tokenizer, lines[request.group], requests=[request]) for request in requests
+    ]
+    assert [trajectory.stop for trajectory in found] == [
+        StopReason.TOOL_FAULT,
+        StopReason.FINAL_ANSWER,
+    ]
+    assert found[0].cause == (
+        "tool search: the chat template cannot be used for tool calls: what it puts around a "
+        "result depends on the result"
+    )

@@ -90,9 +90,10 @@ def test_a_penalty_is_kept_at_a_limit():
     assert (trajectory.reward, trajectory.parts) == (-0.5, {"a": -0.5})
 
 
-def test_a_tool_fault_is_not_graded():
+@pytest.mark.parametrize("stop", [StopReason.TOOL_FAULT, StopReason.TIME_LIMIT])
+def test_what_the_world_ended_is_not_graded(stop):
     grader = ScriptedGrader(Grading(reward=1.0))
-    assert grade(make_trajectory(stop=StopReason.TOOL_FAULT), grader).reward is None
+    assert grade(make_trajectory(stop=stop), grader).reward is None
     assert grader.calls == 0
 
 

@@ -12,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.policy import OutboundPolicy
+from jobs.engine.rollout.episode import EpisodeSettings
 from jobs.engine.rollout.render import ChatRenderer
 from jobs.engine.rollout.runner import RolloutRequest, RolloutRunner
 from jobs.engine.rollout.tools import ToolExecutor
@@ -98,11 +99,13 @@ def roll_out(model, tokenizer, *, delays, lock_step=True):
                 sampler,
                 CallingRenderer(tokenizer),
                 ToolExecutor([tool], {}, client),
-                budgets=Budgets(max_total_tokens=1024, wall_s=None),
-                seed=5,
-                temperature=1.0,
-                run_id="run",
-                context_length=1024,
+                EpisodeSettings(
+                    budgets=Budgets(max_total_tokens=1024, wall_s=None),
+                    seed=5,
+                    temperature=1.0,
+                    run_id="run",
+                    context_length=1024,
+                ),
             )
             requests = [
                 RolloutRequest(

@@ -7,6 +7,10 @@ import pytest
 from jobs.engine.rollout.parse import ParsedCall, ToolFormat, parse_turn
 
 
+def faults(turn):
+    return [call.error for call in turn.calls if call.error]
+
+
 def test_a_plain_answer_is_content():
     turn = parse_turn(" 42 apples\n")
     assert (turn.reasoning, turn.content, turn.calls) == ("", "42 apples", [])
@@ -19,6 +23,17 @@ def test_thinking_is_kept_apart_from_the_answer():
 
 def test_thinking_that_the_prompt_opened_ends_at_its_tag():
     turn = parse_turn("let me see\n</think>\n42")
+    assert (turn.reasoning, turn.content) == ("let me see", "42")
+
+
+def test_thinking_that_the_prompt_opened_and_nobody_ends_is_no_answer():
+    said = 'maybe 42 <tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    turn = parse_turn(said, thinking=True)
+    assert (turn.reasoning, turn.content, turn.calls) == (said, "", [])
+
+
+def test_an_answer_after_thinking_that_the_prompt_opened_is_content():
+    turn = parse_turn("let me see\n</think>\n42", thinking=True)
     assert (turn.reasoning, turn.content) == ("let me see", "42")
 
 
@@ -58,8 +73,8 @@ def test_a_call_without_its_closing_tag_is_read_to_the_end():
 def test_a_malformed_call_says_what_is_wrong(body, reason):
     turn = parse_turn(f"<tool_call>{body}</tool_call>")
     assert len(turn.calls) == 1
-    assert reason in turn.malformed[0]
-    assert turn.malformed[0].startswith("Error: the tool call is malformed")
+    assert reason in faults(turn)[0]
+    assert faults(turn)[0].startswith("Error: the tool call is malformed")
 
 
 def test_malformed_and_good_calls_stay_in_order():
@@ -97,7 +112,7 @@ def test_a_llama_answer_that_is_other_json_is_an_answer():
 
 def test_a_broken_llama_call_is_malformed():
     turn = parse_turn('{"name": "a", "parameters": {', ToolFormat.LLAMA)
-    assert "not valid JSON" in turn.malformed[0]
+    assert "not valid JSON" in faults(turn)[0]
 
 
 def test_mistral_writes_a_list_after_its_mark():
@@ -109,7 +124,7 @@ def test_mistral_writes_a_list_after_its_mark():
 @pytest.mark.parametrize("body", ["", "[]", "3", "[{]"])
 def test_a_broken_mistral_list_is_one_malformed_call(body):
     turn = parse_turn(f"[TOOL_CALLS]{body}", ToolFormat.MISTRAL)
-    assert len(turn.malformed) == 1
+    assert len(faults(turn)) == 1
 
 
 def test_newer_mistral_models_name_each_call():

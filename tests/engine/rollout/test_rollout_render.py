@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from jobs.engine.rollout.parse import ToolFormat
-from jobs.engine.rollout.render import ChatRenderer, PromptRefused, TemplateRefused, ToolMessage
+from jobs.engine.rollout.render import (
+    _ARGUMENT,
+    _RESULT,
+    ChatRenderer,
+    PromptRefused,
+    TemplateRefused,
+    ToolMessage,
+)
 from jobs.engine.types import TokenKind
 
 FORMATS = ["qwen3", "hermes", "llama", "mistral"]
@@ -103,14 +110,34 @@ def test_an_empty_result_is_rendered(make_tokenizer):
 
 
 def test_a_result_that_holds_the_dummy_mark_is_taken_as_it_is(make_tokenizer):
-    text = suffix_text(make_tokenizer("qwen3"), "qwen3", "honeresultmark1x", "b")
-    assert "<tool_response>\nhoneresultmark1x\n</tool_response>" in text
+    text = suffix_text(make_tokenizer("qwen3"), "qwen3", f"{_RESULT}1x", "b")
+    assert f"<tool_response>\n{_RESULT}1x\n</tool_response>" in text
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_open"),
+    [("<think>\n", True), ("<think>", True), ("<think>\n\n</think>\n\n", False), ("", False)],
+)
+def test_a_prompt_that_ends_inside_a_thought_is_known(make_tokenizer, ending, is_open):
+    tokenizer = make_tokenizer("qwen3")
+    tokenizer.chat_template += f"{{{{- {ending!r} if add_generation_prompt -}}}}"
+    renderer = ChatRenderer(tokenizer)
+    assert renderer.leaves_thought_open(renderer.prompt_ids(USER, [])) is is_open
+    suffix = renderer.tool_suffix([ToolMessage("search", "42")])
+    assert renderer.leaves_thought_open(suffix.ids) is is_open
 
 
 def test_the_same_results_are_tokenised_once(make_tokenizer):
     renderer = ChatRenderer(make_tokenizer("qwen3"))
     first = renderer.tool_suffix([ToolMessage("search", "42")])
     assert renderer.tool_suffix([ToolMessage("search", "42")]) is first
+
+
+def test_no_part_of_the_dummy_conversation_is_in_a_suffix(make_tokenizer):
+    tokenizer = make_tokenizer("qwen3")
+    letters = tokenizer("abcdefghijklmnopqrstuvwxyz", add_special_tokens=False)["input_ids"]
+    suffix = ChatRenderer(tokenizer, letters).tool_suffix_ids([ToolMessage("search", "42")])
+    assert _ARGUMENT[-16:] not in tokenizer.decode(suffix)
 
 
 def test_a_template_that_drops_results_is_refused(make_tokenizer):

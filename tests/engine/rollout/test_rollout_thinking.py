@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from jobs.engine.rollout.episode import EpisodeSettings
 from jobs.engine.rollout.render import ChatRenderer, ToolMessage
 from jobs.engine.rollout.runner import RolloutRequest, RolloutRunner
 from jobs.engine.sampling.base import Sampled
@@ -70,11 +71,13 @@ def converse(tokenizer, name, *, thinking):
         sampler,
         ChatRenderer(tokenizer),
         EchoTools(),
-        budgets=Budgets(),
-        seed=1,
-        temperature=1.0,
-        run_id="run",
-        context_length=4096,
+        EpisodeSettings(
+            budgets=Budgets(),
+            seed=1,
+            temperature=1.0,
+            run_id="run",
+            context_length=4096,
+        ),
     )
     task = Task(row=0, messages=(USER,), tools=(), item={})
     request = RolloutRequest(task=task, group="0", sample=0, split="train", step=1)
