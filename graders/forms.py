@@ -11,9 +11,10 @@ from django import forms
 from graders.kinds.base import Sample
 from graders.kinds.python.kind import KIND as PYTHON
 from graders.kinds.registry import KINDS
-from graders.services import object_from_text, tool_calls_from_text, typed_sample
+from graders.services import tool_calls_from_text, typed_sample
 from hone.core.errors import UserError
 from hone.core.forms import PlainForm, code_area
+from hone.core.json_text import object_from_text
 
 _SOURCE = '''def grade(sample, item):
     """A reward from 0 to 1 for what the model answered."""
@@ -73,7 +74,12 @@ class GraderForm(PlainForm):
     )
     edited = forms.IntegerField(required=False, widget=forms.HiddenInput)
     output_text = forms.CharField(
-        label="Answer", required=False, strip=False, widget=forms.Textarea({"rows": "3"})
+        label="Answer",
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": "3"}),
+        help_text="If it is JSON, sample.output_json holds it; in a job only with a response "
+        "format.",
     )
     output_tools = forms.CharField(
         label="Tool calls (JSON list)", required=False, strip=False, widget=code_area(3)

@@ -30,7 +30,11 @@ class Grader(models.Model):
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["organisation", "name"], name="one_grader_of_a_name")
+            models.UniqueConstraint(
+                fields=["organisation", "name"],
+                condition=models.Q(archived=False),
+                name="one_grader_of_a_name",
+            )
         ]
 
     def __str__(self) -> str:

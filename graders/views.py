@@ -113,13 +113,15 @@ def _refused(
 
 
 def _editor(request: MemberRequest, form: GraderForm, grader: Grader | None) -> HttpResponse:
-    tried = _tried(form) if request.POST.get("do") == "try" and form.is_valid() else None
+    trying = request.POST.get("do") == "try"
+    tried = _tried(form) if trying and form.is_valid() else None
     context = {
         "form": form,
         "grader": grader,
         "latest": latest_version(grader) if grader else None,
         "starts": _starts(),
         "tried": tried,
+        "lead": "It was not run." if trying else "",
     }
     return render(request, "graders/editor.html", context)
 

@@ -7,6 +7,13 @@ import pytest
 from hone.accounts.models import Membership, Organisation, Role, User
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests go last: Playwright keeps an event loop running in this thread to the
+    end of the session, and `asyncio.run` refuses to start beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture
 def organisation(db: None) -> Organisation:
     return Organisation.objects.create(name="Acme")

@@ -6,7 +6,8 @@ An error is never a score: a grading either has a finite reward or an error with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -28,6 +29,12 @@ class GraderSpecError(ValueError):
         super().__init__(f"{param}: {message}" if param else message)
         self.param = param
         self.message = message
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean `x`?`, or nothing."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
 
 
 class GradingError(msgspec.Struct, frozen=True):

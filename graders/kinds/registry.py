@@ -17,10 +17,11 @@ from graders.kinds.base import (
     GradingError,
     PythonRunner,
     Sample,
+    did_you_mean,
 )
 from graders.kinds.multi.kind import KIND as MULTI
 from graders.kinds.python.kind import KIND as PYTHON
-from graders.kinds.spec import Kind, SpecReader, did_you_mean
+from graders.kinds.spec import Kind, SpecReader
 from graders.kinds.string_check.kind import KIND as STRING_CHECK
 from graders.kinds.text_similarity.kind import KIND as TEXT_SIMILARITY
 

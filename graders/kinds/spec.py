@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graders.kinds.base import Grader, GraderSpecError, PythonRunner
+from graders.kinds.base import Grader, GraderSpecError, PythonRunner, did_you_mean
 from graders.kinds.templates import Template
 
 NAME_LONGEST = 100
+COMMON_KEYS = frozenset({"type", "name", "pass_threshold"})
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of grader. To add one: a folder with a `kind.py`, and its line in the registry."""
+    """One kind of grader. To add one: a folder with a `kind.py`, and its line in the registry.
+
+    `required` and `optional` are the keys beside those that every grader may have.
+    """
 
     type: str
     title: str
@@ -27,12 +30,6 @@ class Kind:
 
 Load = Callable[[Any, str, "str | None"], Grader]
 """Loads a child spec: the spec, its dotted place, and the type of the grader it is inside."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean `x`?`, or nothing."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
 
 
 class SpecReader:
@@ -84,17 +81,35 @@ class SpecReader:
             raise self.refuse(key, "The number is not finite or too large.")
         return float(value)
 
-    def mapping(self, key: str) -> Mapping[str, Any]:
+    def children(self, key: str) -> Mapping[Any, Any]:
+        """The specs at `key` by name; those in a list go by their own `name`."""
         value = self._spec[key]
+        if isinstance(value, list):
+            return self._named(key, value)
         if not isinstance(value, Mapping):
             raise self.refuse(key, f"{_short(value)} is no object.")
         return value
 
-    def child(self, key: str, name: str) -> Grader:
-        return self._load(self.mapping(key)[name], self.place(f"{key}.{name}"), self._kind.type)
+    def load(self, child: Any, place: str) -> Grader:
+        return self._load(child, self.place(place), self._kind.type)
+
+    def _named(self, key: str, children: list[Any]) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for number, child in enumerate(children):
+            name = child.get("name") if isinstance(child, Mapping) else None
+            if not isinstance(name, str):
+                raise self.refuse(
+                    f"{key}[{number}]", "A grader in a list goes by its `name`. Give it one."
+                )
+            if name in named:
+                raise self.refuse(
+                    f"{key}[{number}]", f"{_short(name)} is the name of two graders. Change one."
+                )
+            named[name] = child
+        return named
 
     def _check_keys(self) -> None:
-        allowed = self._kind.required | self._kind.optional | {"type", "name"}
+        allowed = self._kind.required | self._kind.optional | COMMON_KEYS
         for key in self._spec:
             if not isinstance(key, str) or key not in allowed:
                 raise self.refuse(
@@ -107,6 +122,8 @@ class SpecReader:
                 raise self.refuse(key, f"A {self._kind.type} grader needs `{key}`. Add it.")
         if self.has("name") and len(self.text("name")) > NAME_LONGEST:
             raise self.refuse("name", f"The name is longer than {NAME_LONGEST} characters.")
+        if self.has("pass_threshold"):
+            self.number("pass_threshold")
 
 
 def _short(value: Any) -> str:

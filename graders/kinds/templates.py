@@ -7,14 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from graders.kinds.base import GraderSpecError
+from graders.kinds.base import GraderSpecError, did_you_mean
 
-_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _STEP = re.compile(
     r"""\.([^\s.\[\]{}"']+) | \[\s*(\d{1,9})\s*\] | \[\s*'([^']*)'\s*\] | \[\s*"([^"]*)"\s*\]""",
     re.VERBOSE,
 )
 NAMESPACES = ("item", "sample")
+SAMPLE_KEYS = ("output_text", "output_json", "output_tools", "choices", "output_audio")
+MOST_VARIABLES = 100
+SHOWN = 80
 
 Path = tuple[str | int, ...]
 
@@ -34,12 +36,24 @@ class Template:
         self._literals: list[str] = []
         self._paths: list[tuple[str, Path]] = []
         end = 0
-        for found in _PLACEHOLDER.finditer(text):
-            self._literals.append(text[end : found.start()])
-            variable = found.group(1).strip()
+        while (start := text.find("{{", end)) >= 0:
+            close = text.find("}}", start + 2)
+            if close < 0:
+                raise GraderSpecError(
+                    param,
+                    f"{text[start : start + 40]!r} opens a variable and does not close it. Write "
+                    "}} behind its name, as in {{item.answer}}.",
+                )
+            variable = text[start + 2 : close].strip()
+            self._literals.append(text[end:start])
             self._paths.append((variable, parse_path(variable, param=param)))
-            end = found.end()
+            end = close + 2
         self._literals.append(text[end:])
+        if len(self._paths) > MOST_VARIABLES:
+            raise GraderSpecError(
+                param,
+                f"It reads {len(self._paths)} variables; at most {MOST_VARIABLES} are possible.",
+            )
 
     def variables(self) -> frozenset[str]:
         return frozenset(variable for variable, _ in self._paths)
@@ -55,11 +69,12 @@ class Template:
 
 def parse_path(variable: str, *, param: str = "") -> Path:
     """`item.a[0].b` → `("item", "a", 0, "b")`; raises GraderSpecError."""
+    shown = f"{{{{{variable if len(variable) <= SHOWN else variable[:SHOWN] + '…'}}}}}"
     namespace = re.match(r"[A-Za-z_]+", variable)
     if namespace is None or namespace.group() not in NAMESPACES:
         raise GraderSpecError(
             param,
-            f"{{{{{variable}}}}} starts with neither `item` nor `sample`. Write, for example, "
+            f"{shown} starts with neither `item` nor `sample`. Write, for example, "
             "{{item.answer}} or {{sample.output_text}}.",
         )
     path: list[str | int] = [namespace.group()]
@@ -69,11 +84,17 @@ def parse_path(variable: str, *, param: str = "") -> Path:
         if step is None:
             raise GraderSpecError(
                 param,
-                f"{{{{{variable}}}}} cannot be read from {variable[at:]!r} on. A path is made of "
+                f"{shown} cannot be read from {variable[at : at + SHOWN]!r} on. A path is made of "
                 "`.key` and `[index]`, as in {{sample.output_tools[0].function.name}}.",
             )
         path.append(int(step[2]) if step[2] else step[1] or step[3] or step[4] or "")
         at = step.end()
+    if path[0] == "sample" and len(path) > 1 and path[1] not in SAMPLE_KEYS:
+        raise GraderSpecError(
+            param,
+            f"{shown} is nothing that a sample has. It has {', '.join(SAMPLE_KEYS)}."
+            f"{did_you_mean(str(path[1]), SAMPLE_KEYS)}",
+        )
     return tuple(path)
 
 
@@ -102,7 +123,8 @@ def as_text(value: Any) -> str:
 
 
 def _keys(value: Mapping[str, Any]) -> str:
-    shown = sorted(str(key)[:60] for key in value)
+    # Escaped as repr does: a model's own key may hold what no database does.
+    shown = sorted(repr(str(key)[:60])[1:-1] for key in value)
     return ", ".join(shown[:20]) + (" and more" if len(shown) > 20 else "") if shown else "none"
 
 

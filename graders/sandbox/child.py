@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, NoReturn
 
 REQUEST_FD, KEY_FD, REPLY_FD, STDOUT_FD = 3, 4, 5, 6
@@ -118,8 +119,9 @@ def _answer(
     """
     yield b""
     try:
-        space: dict[str, Any] = {"__name__": "grader", "__builtins__": __builtins__}
-        exec(compile(source, SOURCE_NAME, "exec"), space)  # noqa: S102 - this is the purpose
+        space = _module().__dict__
+        code = compile(source, SOURCE_NAME, "exec", dont_inherit=True)
+        exec(code, space)  # noqa: S102 - this is the purpose
         value = space["grade"](sample, item)
         if type_of(value) in scalars:
             value = value.item()
@@ -132,6 +134,13 @@ def _answer(
     except BaseException as error:  # noqa: BLE001 - even an exit is an answer of the author's code
         answer = b"E" + _failure(error)
     yield answer
+
+
+def _module() -> ModuleType:
+    """The module that the source becomes; dataclasses and the like look it up by its name."""
+    module = sys.modules["grader"] = ModuleType("grader")
+    module.__dict__["__builtins__"] = __builtins__
+    return module
 
 
 def _wrong_type(value: object) -> bytes:

@@ -20,7 +20,6 @@ from graders.kinds.base import Grading, GradingError
 from graders.sandbox.child import KEY_BYTES
 from graders.sandbox.isolation import SandboxUnavailable
 from graders.sandbox.server import Ended, SandboxServer, ServerDied, ServerOptions
-from graders.sandbox.zygote import REFUSED_EXIT
 
 SOURCE_BYTES = 256_000
 REQUEST_BYTES = 64 * 1024 * 1024
@@ -54,7 +53,9 @@ class PythonSandbox:
     """Runs `grade(sample, item)` in a locked-down process of its own for each call.
 
     Starts its server on first use, starts it again where it died, and refuses with
-    SandboxUnavailable where this machine cannot isolate. Safe to use from several threads.
+    SandboxUnavailable where this machine cannot isolate. After a server has run, what keeps
+    another from starting is a fault that may pass, and an error of the grading. Safe to use from
+    several threads.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PythonSandbox:
         self._lock = threading.Lock()
         self._server: SandboxServer | None = None
         self._owner = 0
+        self._has_run = False
 
     def __enter__(self) -> PythonSandbox:
         return self
@@ -90,15 +92,12 @@ class PythonSandbox:
         if isinstance(request, GradingError):
             return Grading(reward=None, error=request)
         with self._slots:
-            for _ in range(2):
-                server = self._running()
-                key = secrets.token_bytes(KEY_BYTES)
-                try:
-                    return read_ending(server.call(request, key, self._wall_s), key, self._wall_s)
-                except ServerDied as died:
-                    self._drop(server)
-                    message = f"{died} It was tried twice; try again."
-        return Grading(reward=None, error=GradingError("python_grader_server", message, infra=True))
+            try:
+                return self._graded(request)
+            except (SandboxUnavailable, OSError) as error:
+                if not self._has_run:
+                    raise
+                return Grading(reward=None, error=_fault(str(error)))
 
     def close(self) -> None:
         """End the server and everything in it; a later `run` starts another."""
@@ -111,6 +110,17 @@ class PythonSandbox:
         """Start the server now; raises SandboxUnavailable."""
         self._running()
 
+    def _graded(self, request: bytes) -> Grading:
+        for _ in range(2):
+            server = self._running()
+            key = secrets.token_bytes(KEY_BYTES)
+            try:
+                return read_ending(server.call(request, key, self._wall_s), key, self._wall_s)
+            except ServerDied as died:
+                self._drop(server)
+                message = f"{died} It was tried twice; try again."
+        return Grading(reward=None, error=_fault(message))
+
     def _running(self) -> SandboxServer:
         with self._lock:
             # After a fork the server belongs to the other process.
@@ -120,6 +130,7 @@ class PythonSandbox:
             if self._server is None:
                 self._server = _checked(SandboxServer(self._options))
                 self._owner = os.getpid()
+                self._has_run = True
             return self._server
 
     def _drop(self, server: SandboxServer) -> None:
@@ -180,12 +191,13 @@ def read_ending(ended: Ended, key: bytes, wall_s: float) -> Grading:
 
 
 def _score_or_error(ended: Ended, key: bytes, wall_s: float) -> float | GradingError:
+    if not ended.started:
+        return _fault("The grader's process ended before the grader was started.")
     if ended.timed_out or ended.exit_code == -signal.SIGXCPU:
         return _runtime(f"timeout: `grade` ran longer than {wall_s:g} s and was stopped.")
-    if ended.exit_code == REFUSED_EXIT and not ended.reply:
-        return GradingError(
-            "python_grader_server", "The grader's process ended before the grader was started."
-        )
+    if ended.exit_code == -signal.SIGKILL:
+        # A grading can send no signal, not even to itself.
+        return _fault("The grader's process was killed from outside, as where memory runs out.")
     if ended.exit_code < 0:
         return _runtime(f"The grader's process was stopped by {_signal_name(-ended.exit_code)}.")
     if ended.oversized:
@@ -216,6 +228,10 @@ def _described(failure: _Failure) -> GradingError:
     place = f" at line {failure.line}" if failure.line else ""
     said = f": {failure.message}" if failure.message else ""
     return _runtime(f"`grade` raised {failure.type}{said}{place}.")
+
+
+def _fault(message: str) -> GradingError:
+    return GradingError("python_grader_server", message, infra=True)
 
 
 def _runtime(message: str) -> GradingError:

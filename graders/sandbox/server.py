@@ -27,6 +27,8 @@ GRACE_S = 10.0
 PACKAGES = ("numpy", "rapidfuzz")
 _OTHERS_PACKAGES = ("site-packages", "dist-packages")
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+# One order of sets in every server: a resumed job grades as the first one did.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -40,13 +42,17 @@ class ServerDied(RuntimeError):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a grading's process ended, and what it left on its pipes."""
+    """How a grading's process ended, and what it left on its pipes.
+
+    `started`: it took its key, as it does right before it runs the source. Nobody can put it back.
+    """
 
     exit_code: int
     timed_out: bool
     reply: bytes
     oversized: bool
     stdout: bytes
+    started: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class SandboxServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env=_ENVIRONMENT,
             start_new_session=True,
             cwd="/",
         )
@@ -107,16 +113,19 @@ class SandboxServer:
             except OSError as error:
                 raise ServerDied("The sandbox's process is gone.") from error
             for end in given:
-                end.close()
+                if end is not key_r:
+                    end.close()
             conversation = _Conversation(request, request_w, reply_r, status_r)
             exit_code, timed_out = conversation.hold(time.monotonic() + wall_s + GRACE_S)
-            os.set_blocking(stdout_r.number, False)
+            for end in (stdout_r, key_r):
+                os.set_blocking(end.number, False)
             return Ended(
                 exit_code,
                 timed_out,
                 conversation.reply,
                 conversation.oversized,
                 _read_some(stdout_r.number, STDOUT_BYTES),
+                started=not _read_some(key_r.number, KEY_BYTES),
             )
 
     def abandon(self) -> None:
@@ -258,7 +267,8 @@ def _program(handle: int, options: ServerOptions) -> list[str]:
     }
     places = sorted({str(folder.parent) for folder in packages})
     python = str(Path(sys.executable).resolve())
-    boot = [python, "-I", "-S", "-B", "-c", _BOOT, str(_ROOT)]
+    # What -I stands for but -E: PYTHONHASHSEED counts. No other variable gets here.
+    boot = [python, "-P", "-s", "-S", "-B", "-c", _BOOT, str(_ROOT)]
     return [*boot, str(handle), json.dumps(setup), *places]
 
 

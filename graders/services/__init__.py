@@ -1,7 +1,7 @@
 """Changes to graders, and trying one on a sample."""
 
 from graders.services.authoring import grader_archive, grader_create, grader_version_add
-from graders.services.specs import object_from_text, spec_check, spec_from_text
+from graders.services.specs import spec_check
 from graders.services.trying import grader_try, tool_calls_from_text, typed_sample
 
 __all__ = [
@@ -9,9 +9,7 @@ __all__ = [
     "grader_create",
     "grader_try",
     "grader_version_add",
-    "object_from_text",
     "spec_check",
-    "spec_from_text",
     "tool_calls_from_text",
     "typed_sample",
 ]

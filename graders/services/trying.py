@@ -12,8 +12,9 @@ from graders.kinds.base import GraderSpecError, Grading, Sample
 from graders.kinds.registry import load_grader
 from graders.sandbox import SandboxUnavailable
 from graders.sandbox.client import PythonSandbox
-from graders.services.specs import json_check, spec_check
+from graders.services.specs import spec_check
 from hone.core.errors import UserError
+from hone.core.json_text import json_check, value_from_text
 
 TRY_WALL_S = 10.0
 
@@ -28,7 +29,6 @@ def grader_try(*, spec: Mapping[str, Any], sample: Sample, item: Mapping[str, An
     """Grade one sample; changes nothing. Raises UserError where the spec cannot run at all."""
     spec_check(spec)
     json_check(item, field="item")
-    json_check(sample.as_dict(), field="sample")
     try:
         return load_grader(spec, python=_sandbox()).grade(sample, item)
     except GraderSpecError as error:
@@ -38,7 +38,10 @@ def grader_try(*, spec: Mapping[str, Any], sample: Sample, item: Mapping[str, An
 
 
 def typed_sample(output_text: str, output_tools: list[dict[str, Any]] | None = None) -> Sample:
-    """A sample with this answer and these tool calls; JSON answers have `output_json`."""
+    """A sample with this answer and these tool calls; JSON answers have `output_json`.
+
+    An answer may be any text, so JSON that cannot be kept (NaN, say) is a text like others.
+    """
     calls = output_tools or []
     choice = {
         "index": 0,
@@ -47,7 +50,8 @@ def typed_sample(output_text: str, output_tools: list[dict[str, Any]] | None = N
     }
     try:
         value = json.loads(output_text)
-    except (ValueError, RecursionError):
+        json_check(value, field="output_text")
+    except (ValueError, RecursionError, UserError):
         return Sample(output_text=output_text, output_tools=calls, choices=[choice])
     return Sample(
         output_text=output_text,
@@ -60,13 +64,7 @@ def typed_sample(output_text: str, output_tools: list[dict[str, Any]] | None = N
 
 def tool_calls_from_text(source: str, *, field: str) -> list[dict[str, Any]]:
     """The list of tool calls that a person wrote as JSON; nothing is an empty list."""
-    try:
-        value = json.loads(source or "[]")
-    except json.JSONDecodeError as error:
-        place = f"Line {error.lineno}, column {error.colno}: {error.msg}."
-        raise UserError(f"{place} Write a JSON list.", code="json", field=field) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError("This JSON cannot be read. Make it flatter.", field=field) from error
+    value = value_from_text(source or "[]", field=field, wanted="a JSON list")
     if not isinstance(value, list) or not all(isinstance(call, dict) for call in value):
         raise UserError(
             'Tool calls are a list of objects. Write [{"function": {"name": "search", '
@@ -74,5 +72,4 @@ def tool_calls_from_text(source: str, *, field: str) -> list[dict[str, Any]]:
             code="json",
             field=field,
         )
-    json_check(value, field=field)
     return value

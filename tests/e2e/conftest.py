@@ -27,7 +27,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = pytest.mark.skip(
         reason="needs Chromium: install the system's package (`apt-get install chromium`)"
@@ -38,9 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
             if CHROMIUM is None:
                 item.add_marker(missing)
-    # Playwright keeps an event loop running in this thread to the end of the session, and
-    # `asyncio.run` refuses to start beside it: everything else goes first.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.fixture(scope="session")

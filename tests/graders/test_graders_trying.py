@@ -15,6 +15,17 @@ def test_a_typed_json_answer_has_output_json() -> None:
     assert "output_json" not in typed_sample("plain").as_dict()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["NaN", "[Infinity]", "1e999", '"\\ud800"', '{"\\u0000": 1}', "[" * 66 + "]" * 66, "[" * 10**5],
+)
+def test_an_answer_that_is_odd_json_is_a_text_like_others(answer: str) -> None:
+    spec = {"type": "string_check", "input": "{{sample.output_text}}", "reference": answer}
+    sample = typed_sample(answer)
+    assert "output_json" not in sample.as_dict()
+    assert grader_try(spec=spec | {"operation": "eq"}, sample=sample, item={}).reward == 1.0
+
+
 def test_a_sample_is_graded() -> None:
     spec = {
         "type": "string_check",
@@ -36,6 +47,6 @@ def test_python_is_graded_out_of_reach() -> None:
 def test_what_cannot_be_kept_is_refused_before_it_runs() -> None:
     spec = {"type": "string_check", "input": "a", "reference": "a", "operation": "eq"}
     with pytest.raises(UserError, match="NUL"):
-        grader_try(spec=spec, sample=Sample(output_text="\x00"), item={})
+        grader_try(spec=spec | {"input": "\x00"}, sample=Sample(output_text=""), item={})
     with pytest.raises(UserError, match="not finite"):
         grader_try(spec=spec, sample=Sample(output_text=""), item={"x": float("nan")})

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from graders.kinds.base import GraderSpecError, Grading, PythonRunner, Sample
-from graders.kinds.check import missing_variables
+from graders.kinds.check import missing_in
 from graders.kinds.registry import KINDS, load_grader, validate_spec
 
 
@@ -42,6 +42,14 @@ class KindContract:
         with pytest.raises(GraderSpecError, match="name"):
             validate_spec(self.spec | {"name": "x" * 101})
 
+    def test_takes_a_pass_threshold_that_is_a_finite_number(self) -> None:
+        validate_spec(self.spec | {"pass_threshold": 0.8})
+        validate_spec(self.spec | {"pass_threshold": None})
+        for wrong in ("0.8", True, math.inf, 10**400):
+            with pytest.raises(GraderSpecError) as refusal:
+                validate_spec(self.spec | {"pass_threshold": wrong})
+            assert refusal.value.param == "pass_threshold"
+
     def test_refuses_unknown_keys_and_offers_the_close_one(self) -> None:
         key = sorted(KINDS[self.spec["type"]].required)[0]
         with pytest.raises(GraderSpecError, match=f"Did you mean `{key}`") as refusal:
@@ -65,7 +73,7 @@ class KindContract:
         grader = load_grader(self.spec, python=self.python)
         for variable in grader.variables():
             if variable.startswith("item."):
-                assert missing_variables(self.spec, {}) == sorted(
+                assert missing_in(grader.variables(), {}) == sorted(
                     grader.variables()
                     - {name for name in grader.variables() if name.startswith("sample.")}
                 )

@@ -56,6 +56,29 @@ class TestMulti(KindContract):
             validate_spec(self.spec | {"graders": {"right": child, "never": check("")}})
         assert refusal.value.param == "graders.right.operation"
 
+    def test_graders_may_be_a_list_by_their_names(self) -> None:
+        listed = [child | {"name": key} for key, child in self.spec["graders"].items()]
+        grading = self.grade(self.spec | {"graders": listed})
+        assert (grading.reward, grading.parts) == (0.75, {"right": 1.0, "never": 0.0})
+
+    @pytest.mark.parametrize(
+        ("children", "param", "said"),
+        [
+            ([check("x")], "graders[0]", "goes by its `name`"),
+            ([check("x") | {"name": 3}], "graders[0]", "goes by its `name`"),
+            ([check("x") | {"name": "a"}, 3], "graders[1]", "goes by its `name`"),
+            ([check("x") | {"name": "a"}] * 2, "graders[1]", "'a' is the name of two graders"),
+            ([check("x") | {"name": "a b"}], "graders", "'a b' cannot be a variable"),
+            ([check("x") | {"name": "a", "operation": "is"}], "graders.a.operation", "'is'"),
+        ],
+    )
+    def test_a_list_that_names_no_variables_is_refused(
+        self, children: list[Any], param: str, said: str
+    ) -> None:
+        with pytest.raises(GraderSpecError, match=said) as refusal:
+            validate_spec(self.spec | {"graders": children, "calculate_output": "1"})
+        assert refusal.value.param == param
+
     @pytest.mark.parametrize("key", ["a-b", "1a", "", "a b", "ä", "x" * 65])
     def test_keys_are_names_of_variables(self, key: str) -> None:
         with pytest.raises(GraderSpecError, match="graders"):

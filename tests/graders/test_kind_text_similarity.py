@@ -47,8 +47,13 @@ def test_other_metrics_are_refused_with_the_reason(metric: str, reason: str) -> 
     assert refusal.value.param == "evaluation_metric"
 
 
-def test_a_pass_threshold_is_a_finite_number() -> None:
-    validate_spec(TestTextSimilarity.spec | {"pass_threshold": 0.8})
-    for wrong in ("0.8", True, float("inf"), 10**400):
-        with pytest.raises(GraderSpecError, match="pass_threshold"):
-            validate_spec(TestTextSimilarity.spec | {"pass_threshold": wrong})
+@pytest.mark.parametrize(("characters", "reward"), [(200_000, 1.0), (200_001, None)])
+def test_texts_of_up_to_200_000_characters_are_compared(
+    characters: int, reward: float | None
+) -> None:
+    grader = load_grader(TestTextSimilarity.spec)
+    text = "x" * characters
+    grading = grader.grade(Sample(output_text=text), {"answer": text})
+    assert grading.reward == reward
+    if grading.error is not None:
+        assert grading.error.message == "A text has 200001 characters; at most 200000 are compared."

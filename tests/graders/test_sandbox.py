@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sandboxes import MODES, failure, graded
 
+from graders.kinds.base import GradingError
 from graders.sandbox import bpf, syscalls
 from graders.sandbox.client import PythonSandbox, read_ending
 from graders.sandbox.server import Ended
+from graders.sandbox.zygote import REFUSED_EXIT
 
 KEY = b"k" * 32
 
@@ -155,6 +158,47 @@ def test_gradings_are_the_same_each_time(sandbox: PythonSandbox) -> None:
     assert len({graded(sandbox, source).reward for _ in range(5)}) == 1
 
 
+CLASSES = {
+    "dataclass": """
+    from dataclasses import asdict, dataclass
+    @dataclass
+    class Answer:
+        value: int
+    def grade(sample, item): return asdict(Answer(3))["value"]
+    """,
+    "dataclass with lazy annotations": """
+    from __future__ import annotations
+    from dataclasses import dataclass, fields
+    @dataclass(frozen=True)
+    class Answer:
+        value: int
+    def grade(sample, item): return float(fields(Answer)[0].type == "int") + 2
+    """,
+    "named tuple": """
+    from typing import NamedTuple, get_type_hints
+    class Answer(NamedTuple):
+        value: int = 3
+    def grade(sample, item): return Answer().value if get_type_hints(Answer)["value"] is int else 0
+    """,
+    "enum": """
+    import enum, pickle
+    class Answer(enum.IntEnum):
+        RIGHT = 3
+    def grade(sample, item): return int(pickle.loads(pickle.dumps(Answer.RIGHT)))
+    """,
+}
+
+
+@pytest.mark.parametrize("source", CLASSES.values(), ids=CLASSES.keys())
+def test_a_source_may_define_classes(sandbox: PythonSandbox, source: str) -> None:
+    assert graded(sandbox, source).reward == 3.0
+
+
+def test_the_platforms_own_future_imports_do_not_reach_a_source(sandbox: PythonSandbox) -> None:
+    source = "def grade(sample, item: int): return float(grade.__annotations__['item'] is int)"
+    assert graded(sandbox, source).reward == 1.0
+
+
 THIEVES = {
     "frames": """
     import sys
@@ -256,6 +300,7 @@ def ended(reply: bytes, **changes: Any) -> Ended:
         "reply": reply,
         "oversized": False,
         "stdout": b"",
+        "started": True,
     }
     return Ended(**(values | changes))
 
@@ -286,13 +331,37 @@ def test_an_answer_with_the_key_is_a_score() -> None:
         ended(KEY + b'E{"type": "", "line": 0}'),
         ended(KEY + b'E{"type": "", "line": "0", "message": ""}'),
         ended(KEY + b"S0.5", exit_code=1),
-        ended(KEY + b"S0.5", exit_code=-9),
+        ended(KEY + b"S0.5", exit_code=-11),
         ended(KEY + b"S0.5", timed_out=True),
         ended(KEY + b"S0.5", oversized=True),
     ],
 )
 def test_anything_else_is_no_score(wrong: Ended) -> None:
     failure(read_ending(wrong, KEY, 1))
+
+
+def test_a_process_that_never_took_its_key_is_the_worlds_fault() -> None:
+    """Whatever else it shows; and no exit code of the author's looks like one."""
+    for seen in (ended(b""), ended(b"", exit_code=REFUSED_EXIT), ended(b"", timed_out=True)):
+        failure(read_ending(seen, KEY, 1))
+        error = read_ending(replace(seen, started=False), KEY, 1).error
+        assert error == GradingError(
+            "python_grader_server",
+            "The grader's process ended before the grader was started.",
+            infra=True,
+        )
+
+
+def test_a_process_that_was_killed_from_outside_is_the_worlds_fault(sandbox: PythonSandbox) -> None:
+    error = read_ending(ended(KEY + b"S0.5", exit_code=-9), KEY, 1).error
+    assert error == GradingError(
+        "python_grader_server",
+        "The grader's process was killed from outside, as where memory runs out.",
+        infra=True,
+    )
+    for attempt in ("os.kill(os.getpid(), 9)", "signal.raise_signal(9)"):
+        source = f"import os, signal\ndef grade(sample, item): return {attempt}"
+        assert "PermissionError" in failure(graded(sandbox, source))
 
 
 def test_other_processors_are_refused_by_name() -> None:

@@ -187,6 +187,7 @@ STOPPED = {
     "19-abort": ("os.abort()", "SIG(ABRT|SEGV|ILL|TRAP|BUS)|without an answer"),
     "20-exit-now": ("os._exit(0)", "without an answer"),
     "20-exit-with-a-code": ("os._exit(3)", "without an answer"),
+    "20-exit-with-the-servers-code": ("os._exit(71)", "without an answer"),
     "20-exit": ("sys.exit(0)", "raised SystemExit: 0"),
     "20-exit-group": ("call(231, 0)", "without an answer"),
     "21-flood-the-reply": ("while True: os.write(5, b'x' * 65536)", "more than|raised BrokenPipe"),

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from sandboxes import MODES, graded, needs_landlock, needs_sandbox
 
-from graders.sandbox import Isolation, SandboxUnavailable, server
-from graders.sandbox.client import PythonSandbox
+from graders.kinds.base import GradingError
+from graders.sandbox import Isolation, SandboxUnavailable, client, server
+from graders.sandbox.client import PythonSandbox, read_ending
 
 
 def processes_below(pid: int) -> set[int]:
@@ -72,7 +73,8 @@ def test_a_server_that_dies_is_started_again_and_the_call_is_tried_again(bwrap: 
             graded, opened, "import time\ndef grade(sample, item):\n  time.sleep(1)\n  return 1"
         )
         time.sleep(0.4)
-        for pid in processes_below(os.getpid()):
+        # The server before its child, of whose end it would tell.
+        for pid in sorted(processes_below(os.getpid())):
             if b"graders.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
         assert waiting.result(timeout=30).reward == 1.0
@@ -88,6 +90,51 @@ def test_a_forked_worker_gets_a_server_of_its_own() -> None:
             os._exit(0 if graded(opened, source).reward == 0.5 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
         assert graded(opened, source).reward == 0.5
+
+
+@pytest.mark.parametrize("bwrap", MODES)
+def test_two_servers_hash_alike(bwrap: bool) -> None:
+    """So sets have one order, and a resumed job grades as it did before."""
+    source = "def grade(sample, item): return hash('abc') % 2 ** 50"
+    rewards = set()
+    for _ in range(2):
+        with PythonSandbox(bwrap=bwrap) as opened:
+            rewards.add(graded(opened, source).reward)
+    assert len(rewards) == 1
+    assert rewards != {None}
+
+
+@pytest.mark.parametrize("bwrap", MODES)
+def test_a_grading_that_cannot_start_says_so(bwrap: bool) -> None:
+    opened = server.SandboxServer(server.ServerOptions(512 * 1024 * 1024, bwrap))
+    key = b"k" * 32
+    try:
+        error = read_ending(opened.call(b"no JSON", key, 10.0), key, 10.0).error
+    finally:
+        opened.close()
+    assert error is not None
+    assert (error.code, error.infra) == ("python_grader_server", True)
+    assert "before the grader was started" in error.message
+
+
+@needs_sandbox
+@pytest.mark.parametrize("refusal", [SandboxUnavailable("No memory left."), OSError("No memory")])
+def test_a_server_that_cannot_be_started_again_is_a_passing_fault(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    def refuse(_options: server.ServerOptions) -> server.SandboxServer:
+        raise refusal
+
+    source = "def grade(sample, item): return 1"
+    with PythonSandbox() as opened:
+        assert graded(opened, source).reward == 1.0
+        opened.close()
+        with monkeypatch.context() as patched:
+            patched.setattr(client, "SandboxServer", refuse)
+            assert graded(opened, source).error == GradingError(
+                "python_grader_server", str(refusal), infra=True
+            )
+        assert graded(opened, source).reward == 1.0
 
 
 def test_a_machine_that_isolates_nothing_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

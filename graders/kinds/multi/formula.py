@@ -11,7 +11,7 @@ from lark import Lark, Token, UnexpectedInput, UnexpectedToken
 from lark.exceptions import VisitError
 from lark.visitors import Transformer_NonRecursive
 
-from graders.kinds.spec import did_you_mean
+from graders.kinds.base import did_you_mean
 
 LONGEST = 2000
 

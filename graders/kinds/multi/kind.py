@@ -50,7 +50,7 @@ def _failed(key: str, grading: Grading, parts: dict[str, float], stdout: str) ->
 
 def build(spec: SpecReader) -> Grader:
     """A grader for a multi spec."""
-    children = spec.mapping("graders")
+    children = spec.children("graders")
     if not 1 <= len(children) <= MOST_GRADERS:
         raise spec.refuse("graders", f"{len(children)} graders; 1 to {MOST_GRADERS} are possible.")
     for key in children:
@@ -60,7 +60,7 @@ def build(spec: SpecReader) -> Grader:
                 f"{str(key)[:80]!r} cannot be a variable of `calculate_output`. Use letters, "
                 "digits and underscores.",
             )
-    graders = {key: spec.child("graders", key) for key in children}
+    graders = {key: spec.load(child, f"graders.{key}") for key, child in children.items()}
     try:
         formula = Formula(spec.text("calculate_output"), set(graders))
     except FormulaError as error:

@@ -12,6 +12,8 @@ from graders.kinds.base import Grader, Grading, GradingError, Sample
 from graders.kinds.spec import Kind, SpecReader
 from graders.kinds.templates import MissingVariable, Template
 
+# The comparison takes time by the square of the length: a second for texts of this one.
+LONGEST = 200_000
 OFFERED = ("fuzzy_match",)
 REFUSED = {
     "cosine": "needs an embeddings endpoint, and none is registered here",
@@ -36,6 +38,9 @@ class TextSimilarity:
             text, reference = self.input.render(namespaces), self.reference.render(namespaces)
         except MissingVariable as error:
             return Grading(reward=None, error=GradingError("invalid_variable", str(error)))
+        if (longest := max(len(text), len(reference))) > LONGEST:
+            message = f"A text has {longest} characters; at most {LONGEST} are compared."
+            return Grading(reward=None, error=GradingError("other", message))
         return Grading(reward=float(fuzz.ratio(text, reference)) / 100.0)
 
     def variables(self) -> frozenset[str]:
@@ -50,8 +55,6 @@ def build(spec: SpecReader) -> Grader:
             "evaluation_metric", f"`{metric}` {REFUSED[metric]}. Offered: {', '.join(OFFERED)}."
         )
     spec.choice("evaluation_metric", OFFERED)
-    if spec.has("pass_threshold"):
-        spec.number("pass_threshold")
     return TextSimilarity(spec.template("input"), spec.template("reference"))
 
 
@@ -59,6 +62,6 @@ KIND = Kind(
     type="text_similarity",
     title="Text similarity",
     required=frozenset({"input", "reference", "evaluation_metric"}),
-    optional=frozenset({"pass_threshold"}),
+    optional=frozenset(),
     build=build,
 )
