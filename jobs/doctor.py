@@ -12,16 +12,18 @@ from typing import Literal
 
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import storages
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
 from graders.sandbox import probe
 from hone.celery import app
+from hone.core.environment import without_password
 
 State = Literal["ok", "warning", "problem"]
 
+LONGEST_REASON = 300
 DEVICE_PROGRAM = """
 import torch
 if torch.cuda.is_available():
@@ -92,19 +94,28 @@ def _broker() -> Finding:
     except (OSError, OperationalError) as error:
         mend = "Start it, or check BROKER_URL. Unset it to use the broker without a server."
         return Finding("broker", "problem", f"{kind} does not answer: {error}", mend)
+    except (KeyError, ValueError, ImportError):
+        what = f"BROKER_URL is {without_password(settings.BROKER_URL)!r}, which names no broker"
+        mend = "Write redis://host:port/number, or unset it to use the broker without a server."
+        return Finding("broker", "problem", what, mend)
     return Finding("broker", "ok", kind)
 
 
 def _storage() -> Finding:
     try:
-        key = default_storage.save("doctor.txt", ContentFile(b"doctor"))
-        with default_storage.open(key) as file:
+        storage = storages["default"]
+        key = storage.save("doctor.txt", ContentFile(b"doctor"))
+        with storage.open(key) as file:
             same = file.read() == b"doctor"
-        default_storage.delete(key)
+        storage.delete(key)
     except OSError as error:
         mend = f"Make {settings.MEDIA_ROOT} writable, or set HONE_DATA_DIR."
         return Finding("storage", "problem", f"files cannot be written: {error}", mend)
-    kind = type(default_storage).__name__
+    except Exception as error:  # noqa: BLE001 - a storage is anybody's code
+        what = f"it does not work: {type(error).__name__}: {str(error)[:LONGEST_REASON]}"
+        mend = "Check HONE_STORAGE_BACKEND and HONE_STORAGE_OPTIONS."
+        return Finding("storage", "problem", what, mend)
+    kind = type(storage).__name__
     if not same:
         return Finding("storage", "problem", f"{kind} returned other bytes", "Check the storage.")
     return Finding("storage", "ok", kind)

@@ -29,3 +29,16 @@ class CannotStart(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class MustPause(Exception):
+    """A run cannot go on now, and can once somebody has mended what `message` says."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StorageFailed(Exception):
+    """The file storage did not do what was asked; it may the next time."""

@@ -49,10 +49,18 @@ class PauseReason(models.TextChoices):
     TOOL_UNAVAILABLE = "tool_unavailable", "A tool does not answer"
     GRADER_UNAVAILABLE = "grader_unavailable", "A grader does not answer"
     DISK_FULL = "disk_full", "The disk is full"
+    STORAGE_UNAVAILABLE = "storage_unavailable", "The file storage does not answer"
+    FILES_MISSING = "files_missing", "Files of the run are missing"
+    TOO_SLOW = "too_slow", "Most attempts ran out of time"
 
 
 PROBED_PAUSES = frozenset(
-    {PauseReason.TOOL_UNAVAILABLE, PauseReason.GRADER_UNAVAILABLE, PauseReason.DISK_FULL}
+    {
+        PauseReason.TOOL_UNAVAILABLE,
+        PauseReason.GRADER_UNAVAILABLE,
+        PauseReason.DISK_FULL,
+        PauseReason.STORAGE_UNAVAILABLE,
+    }
 )
 """Pauses that end by themselves: the sweeper looks again and lets the run go on."""
 

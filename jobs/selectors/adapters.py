@@ -1,24 +1,36 @@
-"""Downloads of adapters: zips that are made while they are sent, every hash checked first."""
+"""Downloads of adapters: zips that are made while they are sent, every hash checked first.
+
+Each holds PEFT's two files, a model card and a manifest that lists what else is in the zip; that
+of a job's adapter also holds the proof.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import IO
+from functools import partial
+from typing import IO, Any
 
 from django.core.files.storage import default_storage
 
 from hone.core.errors import UserError
 from jobs.models import Adapter, Checkpoint, run_folder
 from jobs.selectors.bodies import open_run_file, storage_key
+from jobs.selectors.cards import checkpoint_card
 
 CHUNK = 1024 * 1024
 MANIFEST = "MANIFEST.json"
+CARD = "README.md"
+STATE = "state.json"
 PEFT = ("adapter_config.json", "adapter_model.safetensors")
 """What of a checkpoint is an adapter; the rest is for resuming."""
+
+_Entry = dict[str, Any]
+"""A file as a manifest lists it: name, size, sha256."""
 
 
 @dataclass(frozen=True)
@@ -80,66 +92,75 @@ class _Pipe:
 def adapter_zip(adapter: Adapter) -> Iterator[bytes]:
     """The adapter's files as a zip, in pieces; refuses before the first one if a hash differs."""
     folder = _Folder(adapter.run_id, adapter.path, "adapter")
-    names = folder.names()
-    _verify(folder, names)
-    return _pieces(folder, names)
+    listed = _listed(folder)
+    _verify(folder, listed, listed)
+    return _pieces({name: partial(folder.open, name) for name in (MANIFEST, *listed)})
 
 
 def checkpoint_zip(checkpoint: Checkpoint) -> Iterator[bytes]:
     """The adapter of a checkpoint in PEFT's format; verified, but never proved in a clean process.
 
-    The manifest goes along as it was committed: it also lists what is only for resuming.
+    Card and manifest are the zip's own: the committed manifest also lists what is for resuming.
     """
     folder = _Folder(checkpoint.run_id, checkpoint.path, f"checkpoint of step {checkpoint.step}")
-    names = [name for name in folder.names() if name in {*PEFT, MANIFEST}]
-    if MANIFEST in names and folder.sha256(MANIFEST) != checkpoint.manifest_sha256:
-        raise UserError(
-            f"The manifest of the {folder.what} is not the one that was committed, so it is not "
-            "offered.",
-            code="adapter_corrupt",
-        )
-    _verify(folder, names, only=PEFT)
-    return _pieces(folder, names)
+    listed = _listed(folder, manifest_sha256=checkpoint.manifest_sha256)
+    _verify(folder, listed, (*PEFT, STATE))
+    with folder.open(STATE) as file:
+        card = checkpoint_card(checkpoint, file.read()).encode()
+    files = [*(listed[name] for name in PEFT), _entry(CARD, card)]
+    manifest = {"schema_version": 1, "step": checkpoint.step, "files": files}
+    return _pieces(
+        {
+            MANIFEST: partial(io.BytesIO, json.dumps(manifest).encode()),
+            CARD: partial(io.BytesIO, card),
+            **{name: partial(folder.open, name) for name in PEFT},
+        }
+    )
 
 
-def _pieces(folder: _Folder, names: list[str]) -> Iterator[bytes]:
+def _entry(name: str, data: bytes) -> _Entry:
+    return {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _pieces(files: dict[str, Callable[[], IO[bytes]]]) -> Iterator[bytes]:
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for name in names:
+        for name, opened in files.items():
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            with folder.open(name) as source, archive.open(entry, "w") as target:
+            with opened() as source, archive.open(entry, "w") as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)
                     yield pipe.taken()
     yield pipe.taken()
 
 
-def _verify(folder: _Folder, names: list[str], *, only: tuple[str, ...] = ()) -> None:
-    """Refuse unless each file that the manifest lists, or each of `only`, is as it says."""
-    if MANIFEST not in names:
-        raise UserError(
-            f"The {folder.what} has no manifest, so it is not offered.", code="adapter_corrupt"
-        )
-    listed = _listed(folder)
-    for name in only or listed:
-        wanted = listed.get(name, "not listed")
-        found = folder.sha256(name) if name in names else "no file"
+def _listed(folder: _Folder, *, manifest_sha256: str | None = None) -> dict[str, _Entry]:
+    """The files that the folder's manifest lists, by name; refuses a manifest of another hash."""
+    if MANIFEST not in folder.names():
+        raise _corrupt(f"The {folder.what} has no manifest")
+    if manifest_sha256 not in {None, folder.sha256(MANIFEST)}:
+        raise _corrupt(f"The manifest of the {folder.what} is not the one that was committed")
+    try:
+        with folder.open(MANIFEST) as file:
+            entries = json.load(file)["files"]
+        return {entry["name"]: {**entry, "sha256": str(entry["sha256"])} for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _corrupt(f"The manifest of the {folder.what} cannot be read ({error})") from error
+
+
+def _verify(folder: _Folder, listed: dict[str, _Entry], names: Collection[str]) -> None:
+    """Refuse unless each of these files is there and is what the manifest says."""
+    present = set(folder.names())
+    for name in names:
+        wanted = listed[name]["sha256"] if name in listed else "not listed"
+        found = folder.sha256(name) if name in present else "no file"
         if found != wanted:
-            raise UserError(
+            raise _corrupt(
                 f"The {folder.what} does not match its manifest ({name}: sha256 {wanted[:8]}… ≠ "
-                f"{found[:8]}…), so it is not offered.",
-                code="adapter_corrupt",
+                f"{found[:8]}…)"
             )
 
 
-def _listed(folder: _Folder) -> dict[str, str]:
-    try:
-        with folder.open(MANIFEST) as file:
-            manifest = json.load(file)
-        return {entry["name"]: str(entry["sha256"]) for entry in manifest["files"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"The manifest of the {folder.what} cannot be read ({error}), so it is not offered.",
-            code="adapter_corrupt",
-        ) from error
+def _corrupt(what: str) -> UserError:
+    return UserError(f"{what}, so it is not offered.", code="adapter_corrupt")

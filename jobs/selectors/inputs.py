@@ -81,6 +81,18 @@ def tool_spec(version: ToolVersion) -> dict[str, Any]:
     }
 
 
+def tool_schema(version: ToolVersion) -> dict[str, Any]:
+    """What the model is told of a tool where a row has no tools of its own."""
+    return {
+        "type": "function",
+        "function": {
+            "name": version.tool.name,
+            "description": version.description,
+            "parameters": version.parameters,
+        },
+    }
+
+
 def tool_headers(version: ToolVersion) -> dict[str, str]:
     """Decrypted headers, for the engine's pipe alone."""
     return stored_headers(version)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from hone.core.disk import is_disk_full
 from jobs.engine import events
-from jobs.errors import CannotStart
-from jobs.models import Checkpoint, Run, run_folder
+from jobs.errors import MustPause, StorageFailed
+from jobs.models import Checkpoint, PauseReason, Run, run_folder
 from jobs.selectors.bodies import storage_is_local, storage_key
+
+log = logging.getLogger(__name__)
 
 
 def step_upload(run_id: str, done: events.StepDone) -> None:
@@ -29,7 +36,7 @@ def adapter_upload(run_id: str, finished: events.Finished) -> None:
 
 
 def checkpoints_fetch(run: Run) -> None:
-    """Bring the checkpoints that a resume needs to this machine; raises CannotStart."""
+    """Bring the checkpoints that a resume needs to this machine; raises MustPause."""
     wanted = Checkpoint.objects.filter(run=run, available=True)
     needed = [row for row in wanted if row.kept or row.step == run.last_step]
     for checkpoint in needed:
@@ -37,11 +44,43 @@ def checkpoints_fetch(run: Run) -> None:
         if not folder.is_dir() and not storage_is_local():
             _fetch_folder(run.pk, checkpoint.path)
         if checkpoint.step == run.last_step and not folder.is_dir():
-            raise CannotStart(
-                "checkpoint_gone",
+            raise MustPause(
+                PauseReason.FILES_MISSING,
                 f"The checkpoint of step {checkpoint.step} is not at {folder}, so the job cannot "
-                "go on. Restore the files of the run from a backup, or clone the job.",
+                "go on. Restore the files of the run from a backup and resume the job, or clone "
+                "it.",
             )
+
+
+def checkpoints_delete(run_id: str, paths: Iterable[str]) -> None:
+    """Remove stored checkpoints that no longer count. What cannot be removed only takes room."""
+    if storage_is_local():
+        return
+    for path in paths:
+        try:
+            with storage():
+                folder = storage_key(run_id, path)
+                for name in _names(folder):
+                    default_storage.delete(f"{folder}/{name}")
+        except StorageFailed as error:
+            log.warning("The stored checkpoint %s of %s stays: %s", path, run_id, error)
+
+
+def storage_check() -> None:
+    """Ask the storage for anything; raises StorageFailed where it does not answer."""
+    with storage():
+        default_storage.exists(storage_key("none", "none"))
+
+
+@contextmanager
+def storage() -> Iterator[None]:
+    """StorageFailed for what a backend raises, each its own; a full disk here stays itself."""
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        raise StorageFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _upload_folder(run_id: str, path: str) -> None:
@@ -53,17 +92,30 @@ def _upload_folder(run_id: str, path: str) -> None:
 
 def _upload(run_id: str, path: str) -> None:
     key = storage_key(run_id, path)
-    if default_storage.exists(key):
-        default_storage.delete(key)
-    with (run_folder(run_id) / path).open("rb") as source:
+    with (run_folder(run_id) / path).open("rb") as source, storage():
+        if default_storage.exists(key):
+            default_storage.delete(key)
         default_storage.save(key, File(source))
 
 
 def _fetch_folder(run_id: str, path: str) -> None:
+    """The folder exists whole or not at all, whenever the storage or this process ends."""
     target = run_folder(run_id) / path
-    _, names = default_storage.listdir(storage_key(run_id, path))
-    for name in names:
-        _fetch(storage_key(run_id, f"{path}/{name}"), target / name)
+    partial = target.with_name(f".{target.name}.fetched")
+    shutil.rmtree(partial, ignore_errors=True)
+    with storage():
+        names = _names(storage_key(run_id, path))
+        for name in names:
+            _fetch(storage_key(run_id, f"{path}/{name}"), partial / name)
+    if names:
+        partial.rename(target)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return default_storage.listdir(folder)[1]
+    except FileNotFoundError:
+        return []
 
 
 def _fetch(key: str, target: Path) -> None:

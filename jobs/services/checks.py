@@ -11,10 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from graders.kinds.base import Grader, GraderSpecError
-from graders.kinds.check import missing_in
+from graders.kinds.check import missing_in, reading
 from graders.kinds.registry import load_grader
 from graders.models import GraderVersion
 from hone.accounts.models import Organisation
@@ -25,12 +23,18 @@ from hone.tools.models import ToolVersion
 from jobs.models import BaseModel, BaseModelStatus
 from jobs.selectors import inputs
 from jobs.services import here
-from jobs.services.hyperparameters import Facts, Setting, resolve_hyperparameters
+from jobs.services.hyperparameters import (
+    Facts,
+    Setting,
+    hyperparameter_warnings,
+    resolve_hyperparameters,
+    value_of,
+)
+from jobs.services.length import Prompt, length_checks, row_prompt
 from jobs.services.memory import memory_check
 from jobs.services.request import Check, Checked, JobRequest
 
 LEAST_ROWS = 10
-CHARACTERS_A_TOKEN = 3.0
 SEED_MAX = 2**31 - 1
 METADATA_MOST, METADATA_KEY, METADATA_VALUE = 16, 64, 512
 
@@ -54,7 +58,8 @@ class _Seen:
 
     rows: int = 0
     tasks: dict[bytes, int] = field(default_factory=dict)
-    longest: str = ""
+    longest: dict[bool, Prompt] = field(default_factory=dict)
+    """The longest prompt of rows with tools of their own, and of those without."""
     bad_last: list[int] = field(default_factory=list)
     unknown_tools: dict[str, int] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
@@ -67,7 +72,9 @@ def request_inputs(organisation: Organisation, request: JobRequest) -> tuple[Inp
 
     def found(value: Any, topic: str, name: str) -> Any:
         if value is None:
-            sentence = f"Choose a {topic.lower()}: there is none with the id that was sent."
+            sent = getattr(request, name)
+            why = ": there is none with the id that was sent." if sent else "."
+            sentence = f"Choose a {topic.lower()}{why}"
             checks.append(Check(topic, "problem", sentence, name, f"{name}_unknown"))
         return value
 
@@ -107,12 +114,19 @@ def job_checks(organisation: Organisation, request: JobRequest) -> Checked:
     checks += [grader_check] if grader_check else []
     checks += here.isolation_checks(chosen.grader.spec) if chosen.grader and grader else []
     checks += _variable_checks(seen, grader)
-    checks += _length_checks(chosen, seen, settings)
+    checks += _sample_checks(grader, request)
+    if chosen.base_model is not None and (prompts := [p for s in seen for p in s.longest.values()]):
+        schemas = [inputs.tool_schema(tool) for tool in chosen.tools]
+        checks += length_checks(chosen.base_model, prompts, schemas, settings)
     checks += memory_check(chosen.base_model, settings)
     checks += [Check("Training", "problem", text, name, "invalid") for name, text in problems]
+    checks += [
+        Check("Training", "warning", text, name, "no_effect")
+        for name, text in hyperparameter_warnings(settings)
+    ]
     checks += _request_checks(request)
-    if not problems:
-        checks.append(Check("Training", "ok", f"{_value(settings, 'steps')} steps."))
+    if not problems and chosen.train is not None:
+        checks.append(Check("Training", "ok", f"Steps: {value_of(settings, 'steps')}."))
     return Checked(checks, settings)
 
 
@@ -221,16 +235,16 @@ def _look(
     for line, item in items:
         seen.rows += 1
         seen.keys |= item.keys()
-        messages = json.dumps(item.get("messages"), sort_keys=True)
         # The whole row: the same question about another `item` is another task.
         whole = json.dumps(item, sort_keys=True)
         seen.tasks[hashlib.sha256(whole.encode()).digest()[:16]] = line
-        tools = item.get("tools") or []
-        text = messages + (json.dumps(tools) if tools else "")
-        seen.longest = max(seen.longest, text, key=len)
+        prompt = row_prompt(item)
+        longest = seen.longest.setdefault(bool(prompt.tools), prompt)
+        if prompt.size > longest.size:
+            seen.longest[bool(prompt.tools)] = prompt
         if not item.get("messages") or item["messages"][-1].get("role") != "user":
             seen.bad_last.append(line)
-        for tool in tools:
+        for tool in prompt.tools:
             name = str((tool.get("function") or {}).get("name", ""))
             if name not in names:
                 seen.unknown_tools.setdefault(name, line)
@@ -296,45 +310,19 @@ def _variable_checks(seen: list[_Seen], grader: Grader | None) -> Iterator[Check
         yield Check("Grader", "ok", "Its variables are present in every row.")
 
 
-def _length_checks(chosen: Inputs, seen: list[_Seen], settings: list[Setting]) -> Iterator[Check]:
-    model = chosen.base_model
-    if model is None or not seen:
-        return
-    total, turn = _value(settings, "max_total_tokens"), _value(settings, "max_turn_tokens")
-    if model.context_length and total > model.context_length:
-        sentence = f"{total} tokens a trajectory do not fit the context of {model.context_length}."
-        yield Check("Length", "problem", sentence, "max_total_tokens", "context")
-    longest = max((part.longest for part in seen), key=len)
-    exact = _tokens(Path(model.folder), longest)
-    prompt = exact if exact is not None else round(len(longest) / CHARACTERS_A_TOKEN)
-    about = "" if exact is not None else "about "
-    sentence = f"The longest prompt has {about}{prompt} tokens; with one turn {prompt + turn}"
-    if prompt >= total:
-        text = f"{sentence}, and only {total} fit. Shorten the rows or raise max_total_tokens."
-        yield Check("Length", "problem", text, "max_total_tokens", "prompt_too_long")
-    elif prompt + turn > total:
-        text = f"{sentence} of {total}: some answers will be cut off."
-        yield Check("Length", "warning", text, "max_total_tokens", "tight")
-    else:
-        yield Check("Length", "ok", f"{sentence} of {total}.")
-
-
-def _tokens(folder: Path, text: str) -> int | None:
-    """Tokens of a text, or None where the tokeniser cannot be read."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return None
-    tokenizer = _tokenizer(str(path), path.stat().st_mtime_ns)
-    return None if tokenizer is None else len(tokenizer.encode(text).ids)
-
-
-@functools.lru_cache(maxsize=2)
-def _tokenizer(path: str, changed_ns: int) -> Tokenizer | None:
-    try:
-        # The library raises plain `Exception` for a file that it cannot read.
-        return Tokenizer.from_file(path)
-    except Exception:  # noqa: BLE001
-        return None
+def _sample_checks(grader: Grader | None, request: JobRequest) -> Iterator[Check]:
+    """What the grader reads of a sample that no rollout of the job would have."""
+    absent = {"output_audio": "rollouts are text"}
+    if not request.response_format:
+        absent["output_json"] = "the job has no response format"
+    for key, reason in absent.items():
+        for variable in reading(grader.variables() if grader else (), "sample", key):
+            sentence = (
+                f"No rollout would have `{{{{{variable}}}}}`: {reason}. Use "
+                "`{{sample.output_text}}`, or a Python grader that reads "
+                'json.loads(sample["output_text"]).'
+            )
+            yield Check("Grader", "problem", sentence, "grader_version", "grader_variable")
 
 
 def _request_checks(request: JobRequest) -> Iterator[Check]:
@@ -361,7 +349,3 @@ def metadata_fits(metadata: Mapping[str, str]) -> bool:
         and "\x00" not in key + value
         for key, value in metadata.items()
     )
-
-
-def _value(settings: list[Setting], name: str) -> Any:
-    return next(setting.value for setting in settings if setting.name == name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -13,6 +14,7 @@ from jobs.errors import Fenced
 from jobs.models import Checkpoint, Job, JobEvent, JobStep, Run, Status, Trajectory, Usage
 from jobs.models.clock import seconds_from_now
 from jobs.models.trajectory import packed
+from jobs.services.artifacts import checkpoints_delete
 from jobs.services.lease import Lease
 from jobs.services.plain import plain, plain_text
 from jobs.services.tuning import periods
@@ -107,7 +109,10 @@ def _checkpoint_create(lease: Lease, done: events.StepDone) -> None:
     mine = Checkpoint.objects.filter(run_id=lease.run_id)
     mine.exclude(step__in=done.kept).filter(kept=True).update(kept=False)
     mine.filter(step__in=done.kept).update(kept=True)
-    mine.filter(kept=False, available=True, step__lte=done.step - ROLLING).update(available=False)
+    gone = mine.filter(kept=False, available=True, step__lte=done.step - ROLLING)
+    paths = list(gone.values_list("path", flat=True))
+    gone.update(available=False)
+    transaction.on_commit(partial(checkpoints_delete, lease.run_id, paths))
 
 
 def _usage_create(lease: Lease, done: events.StepDone) -> None:
@@ -168,7 +173,8 @@ def _job_update(lease: Lease, done: events.StepDone) -> None:
         if done.step == 0:
             fields["baseline_reward"] = validation
         best = Job.objects.values_list("best_reward", flat=True).get(pk=lease.job_id)
-        if best is None or validation > best:
+        # Of equals the latest, as the engine exports.
+        if best is None or validation >= best:
             fields |= {"best_reward": validation, "best_step": done.step}
     Job.objects.filter(pk=lease.job_id).update(**fields)
 

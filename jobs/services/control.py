@@ -23,7 +23,7 @@ def job_cancel(*, acting_user: User, job: Job) -> Job:
 
 
 def job_pause(*, acting_user: User, job: Job) -> Job:
-    """Pause after the last whole step; resuming loses nothing."""
+    """Pause now: the last whole step stands, and the step in hand is made again on resuming."""
     return _end(acting_user, job, Desired.PAUSE, Status.PAUSED)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
+from django.db import DatabaseError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -15,7 +18,6 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -29,7 +31,10 @@ from jobs.services.models_list import (
     base_model_progress,
     base_model_ready,
     hub_folder,
+    is_weights,
 )
+
+log = logging.getLogger(__name__)
 
 WANTED = (".safetensors", ".json", ".jinja", ".txt", ".model")
 SHOW_S = 1.0
@@ -45,7 +50,12 @@ def base_model_download(model_id: int) -> None:
         base_model_ready(model_id, _fetch(model))
     except UserError as error:
         base_model_fail(model_id, error.message)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+    except DatabaseError:
+        # Not the hub's fault, and no message can be written now: the sweeper rings again.
+        raise
+    except Exception as error:
+        # The hub's clients share no base class, and a model must not wait for ever in silence.
+        log.exception("%s was not fetched", model.source)
         base_model_fail(model_id, hub_failure(model.source, model.revision, error))
 
 
@@ -95,8 +105,14 @@ def _files(model: BaseModel) -> list[tuple[str, int]]:
         model.source, revision=model.revision or None, files_metadata=True, timeout=30
     )
     found = [(item.rfilename, item.size or 0) for item in info.siblings or []]
-    wanted = [(name, size) for name, size in found if "/" not in name and name.endswith(WANTED)]
-    if not any(name.endswith(".safetensors") for name, _ in wanted):
+    wanted = [
+        (name, size)
+        for name, size in found
+        if "/" not in name
+        and name.endswith(WANTED)
+        and (is_weights(name) or not name.endswith(".safetensors"))
+    ]
+    if not any(is_weights(name) for name, _ in wanted):
         raise UserError(
             f"{model.source} has no .safetensors files; other formats are never loaded. "
             "Choose a repository or revision that has them."
@@ -127,7 +143,17 @@ def hub_failure(source: str, revision: str, error: Exception) -> str:
             return f"{source!r} is no hub id. One looks like `organisation/model`."
         case HfHubHTTPError():
             return f"The hub answered with an error for {source}: {error}. Try again later."
+        case httpx2.HTTPError() | LocalEntryNotFoundError() | ConnectionError() | TimeoutError():
+            return (
+                f"The hub was not reached for {source} ({_named(error)}). Check the network of the "
+                "workers and try again, or copy the model to this machine and add its folder."
+            )
     return (
-        f"The hub was not reached for {source} ({error.__class__.__name__}). Check the network of "
-        "the workers, or copy the model to this machine and add its folder."
+        f"{source} was not fetched ({_named(error)}). Try again; the log of the worker says more, "
+        "and a folder on this machine can be added instead."
     )
+
+
+def _named(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

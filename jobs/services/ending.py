@@ -8,9 +8,10 @@ from django.db import transaction
 
 from jobs.engine import events
 from jobs.errors import Fenced
-from jobs.models import PROBED_PAUSES, Adapter, Job, Status
+from jobs.models import PROBED_PAUSES, Adapter, Desired, Job, PauseReason, Run, Status
 from jobs.models.clock import seconds_from_now
-from jobs.services.lease import Lease
+from jobs.services.bell import ring
+from jobs.services.lease import Lease, run_release
 from jobs.services.plain import plain_text
 from jobs.services.state import event_record, run_move
 from jobs.services.tuning import periods
@@ -40,13 +41,23 @@ def run_finish(lease: Lease, finished: events.Finished) -> None:
 
 
 def run_pause(lease: Lease, *, reason: str, text: str) -> None:
-    """The engine stopped cleanly; a pause for the world's fault is looked at again later."""
+    """No engine is at work; a pause for the world's fault is looked at again later.
+
+    Where a person asked and has taken it back since, the run is given back and goes on.
+    """
     probe = seconds_from_now(periods().probe) if reason in PROBED_PAUSES else None
     with transaction.atomic():
+        wanted = Run.objects.select_for_update().values_list("desired", flat=True)
+        if reason == PauseReason.ASKED and wanted.get(pk=lease.run_id) == Desired.RUN:
+            run_release(lease)
+            ring(lease.run_id)
+            return
         fields = {"pause_reason": reason, "pause_text": plain_text(text), "probe_at": probe}
         _move(lease, Status.PAUSED, run_fields=fields | {"progress": {}})
-        level = "warn" if reason in PROBED_PAUSES else "info"
-        _record(lease, reason if level == "warn" else "paused", text or "Paused.", level)
+        if reason == PauseReason.ASKED:
+            _record(lease, "paused", text or "Paused.")
+        else:
+            _record(lease, reason, text or "Paused.", "warn")
 
 
 def run_cancel(lease: Lease) -> None:

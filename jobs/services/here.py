@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LookupTimeout
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hone.core.net.target import Target, parse_url
 from hone.tools.models import ToolVersion
 from jobs.models import BaseModel
 from jobs.selectors import inputs
+from jobs.services.chat import chat_template
 from jobs.services.request import Check
 
 LOOKUP_S = 1.0
@@ -61,8 +62,8 @@ def tool_checks(tools: Iterable[ToolVersion]) -> Iterator[Check]:
 
 def _addresses(target: Target) -> tuple[Address, ...] | None:
     """The addresses of a target; None where its name is not known in time."""
-    if target.literal is not None:
-        return (target.literal,)
+    with suppress(ValueError):
+        return (ip_address(target.host),)
     window = int(time.monotonic() / REMEMBERED_S)
     try:
         return _asked(target.host, target.port, window).result(timeout=LOOKUP_S)
@@ -96,29 +97,16 @@ def isolation_checks(spec: Mapping[str, Any]) -> Iterator[Check]:
 def _has_python(spec: Mapping[str, Any]) -> bool:
     if spec.get("type") == "python":
         return True
-    parts = spec.get("graders")
-    return isinstance(parts, Mapping) and any(_has_python(part) for part in parts.values())
+    parts = spec.get("graders", ())
+    return any(map(_has_python, parts.values() if isinstance(parts, Mapping) else parts))
 
 
 def template_checks(model: BaseModel) -> Iterator[Check]:
     """Whether the tokeniser has a chat template; the engine tries the template itself at start."""
     folder = Path(model.folder)
-    if folder.is_dir() and not _has_template(folder):
+    if folder.is_dir() and not chat_template(folder):
         sentence = (
             f"{model.name} has no chat template, so conversations with tools cannot be written "
             "for it. Choose an instruction-tuned model."
         )
         yield Check("Base model", "problem", sentence, "base_model", "template_missing")
-
-
-def _has_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
-    for name in ("tokenizer_config.json", "chat_template.json"):
-        try:
-            config = json.loads((folder / name).read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(config, dict) and config.get("chat_template"):
-            return True
-    return False

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite
 from typing import Any
 
 AUTO = "auto"
+TINY = 5e7
+"""Models with fewer parameters learn at a higher rate and need no warm-up."""
+DECIDES = {
+    "n_epochs": "steps",
+    "learning_rate_multiplier": "learning_rate",
+    "compute_multiplier": "group_size",
+    "reasoning_effort": "max_turn_tokens",
+}
+"""What is set on the left counts only where what it decides is left to "auto"."""
+WITHIN = {
+    "max_turn_tokens": "max_total_tokens",
+    "max_sampled_tokens": "max_total_tokens",
+    "warmup_steps": "steps",
+}
+"""What is on the left is never more than what is on the right."""
+MOST_STEPS = 100_000
+MOST_TOKENS = 1_048_576
 
 Auto = tuple[Any, str]
 Values = Mapping[str, Any]
@@ -61,8 +78,8 @@ class Option:
     def range(self) -> str:
         if self.choices:
             return ", ".join(self.choices)
-        lower = f"{'above' if self.above else 'at least'} {self.low:g}"
-        return lower if self.high is None else f"{lower}, at most {self.high:g}"
+        lower = f"{'above' if self.above else 'at least'} {self.low:.10g}"
+        return lower if self.high is None else f"{lower}, at most {self.high:.10g}"
 
     def checked(self, value: Any) -> Any:
         """The value in its type; ValueError with a sentence where it does not fit."""
@@ -109,7 +126,7 @@ def resolve_hyperparameters(
     for option in OPTIONS:
         asked = requested.get(option.name, AUTO)
         value, reason = option.auto(facts, values)
-        if asked in {"", None}:
+        if asked is None or asked == "":
             asked = AUTO
         if asked != AUTO:
             try:
@@ -119,7 +136,36 @@ def resolve_hyperparameters(
                 problems.append((option.name, str(error)))
         values[option.name] = value
         settings.append(Setting(option.name, value, asked, reason, option.range, option.contract))
-    return settings, problems
+    return settings, problems + list(_misfits(values))
+
+
+def _misfits(values: Values) -> Iterator[tuple[str, str]]:
+    """Values that fit alone and not together."""
+    for name, most in WITHIN.items():
+        if values[name] > values[most]:
+            yield (
+                name,
+                f"{name} is {values[name]}, more than {most}, which is {values[most]}. Lower the "
+                "one or raise the other.",
+            )
+
+
+def value_of(settings: list[Setting], name: str) -> Any:
+    return next(setting.value for setting in settings if setting.name == name)
+
+
+def hyperparameter_warnings(settings: list[Setting]) -> list[tuple[str, str]]:
+    """Values that were set and do nothing, since what they decide was set too."""
+    by_name = {setting.name: setting for setting in settings}
+    return [
+        (
+            name,
+            f"{name} is {by_name[name].value} and has no effect: {decided} is set to "
+            f"{by_name[decided].value}. Leave one of them out.",
+        )
+        for name, decided in DECIDES.items()
+        if not by_name[name].is_auto and not by_name[decided].is_auto
+    ]
 
 
 def _constant(value: Any, reason: str) -> Callable[[Facts, Values], Auto]:
@@ -160,12 +206,19 @@ def _eval_samples(facts: Facts, values: Values) -> Auto:
 
 def _learning_rate(facts: Facts, values: Values) -> Auto:
     size = facts.parameters or 10**9
-    rate = 5e-4 if size < 5e7 else 1e-4 if size < 2e9 else 4e-5
+    rate = 5e-4 if size < TINY else 5e-5 if size < 2e9 else 4e-5 if size < 8e9 else 2e-5
     multiplier = values["learning_rate_multiplier"]
     return (
         rate * multiplier,
         f"{rate:g} for LoRA on {size / 1e6:.3g} M parameters times {multiplier:g}.",
     )
+
+
+def _warmup_steps(facts: Facts, values: Values) -> Auto:
+    if (facts.parameters or TINY) < TINY:
+        return 0, "So small a model needs none."
+    steps = min(10, max(5, values["steps"] // 10), values["steps"])
+    return steps, f"A tenth of {values['steps']} steps, from 5 to 10."
 
 
 def _total_tokens(facts: Facts, values: Values) -> Auto:
@@ -207,8 +260,8 @@ OPTIONS: tuple[Option, ...] = (
         "learning_rate_multiplier",
         "Learning rate multiplier",
         _constant(1.0, "The usual rate for this size of model."),
-        low=0,
-        above=True,
+        low=0.01,
+        high=100,
         whole=False,
     ),
     _contract(
@@ -226,19 +279,16 @@ OPTIONS: tuple[Option, ...] = (
         _constant("default", "Sets how long a turn may be."),
         choices=EFFORTS,
     ),
-    Option("steps", "Steps", _steps, low=1, high=100_000),
-    _contract("eval_interval", "Steps between evaluations", _eval_interval, low=1),
+    Option("steps", "Steps", _steps, low=1, high=MOST_STEPS),
+    _contract("eval_interval", "Steps between evaluations", _eval_interval, low=1, high=MOST_STEPS),
     _contract("eval_samples", "Attempts a validation task", _eval_samples, low=1, high=64),
     Option("group_size", "Attempts a task", _group_size, low=2, high=256),
-    Option(
-        "learning_rate", "Learning rate", _learning_rate, low=0, above=True, high=1, whole=False
-    ),
+    Option("learning_rate", "Learning rate", _learning_rate, low=1e-8, high=0.1, whole=False),
     Option(
         "temperature",
         "Temperature",
         _constant(1.0, "What the maths assumes."),
-        low=0,
-        above=True,
+        low=0.05,
         high=2,
         whole=False,
     ),
@@ -250,15 +300,26 @@ OPTIONS: tuple[Option, ...] = (
         high=1000,
     ),
     Option("max_tool_calls", "Tool calls a trajectory", _tool_calls, low=1, high=1000),
-    Option("max_total_tokens", "Tokens a trajectory, with prompt", _total_tokens, low=16),
-    Option("max_turn_tokens", "Sampled tokens a turn", _turn_tokens, low=1),
-    Option("max_sampled_tokens", "Sampled tokens a trajectory", _sampled_tokens, low=1),
+    Option(
+        "max_total_tokens",
+        "Tokens a trajectory, with prompt",
+        _total_tokens,
+        low=16,
+        high=MOST_TOKENS,
+    ),
+    Option("max_turn_tokens", "Sampled tokens a turn", _turn_tokens, low=1, high=MOST_TOKENS),
+    Option(
+        "max_sampled_tokens",
+        "Sampled tokens a trajectory",
+        _sampled_tokens,
+        low=1,
+        high=MOST_TOKENS,
+    ),
     Option(
         "wall_s",
         "Seconds a trajectory",
         _constant(600.0, "Ten minutes."),
-        low=0,
-        above=True,
+        low=1,
         high=86_400,
         whole=False,
     ),
@@ -292,9 +353,13 @@ OPTIONS: tuple[Option, ...] = (
         high=100,
         whole=False,
     ),
-    Option("warmup_steps", "Warm-up steps", _constant(0, "LoRA needs none."), low=0, high=10_000),
+    Option("warmup_steps", "Warm-up steps", _warmup_steps, low=0, high=10_000),
     Option(
-        "micro_batch_tokens", "Tokens a micro-batch", _constant(16_384, "Fits a small GPU."), low=64
+        "micro_batch_tokens",
+        "Tokens a micro-batch",
+        _constant(16_384, "Fits a small GPU."),
+        low=64,
+        high=MOST_TOKENS,
     ),
     Option(
         "keep_checkpoints",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
+from jobs.engine.host_memory import host_memory
 from jobs.models import BaseModel
 from jobs.services.hyperparameters import Setting
 from jobs.services.request import Check
@@ -20,24 +19,12 @@ def memory_needed(parameters: int) -> float:
     return parameters * BYTES_FP32 * OVERHEAD
 
 
-def memory_here() -> int | None:
-    """Bytes of memory of this machine; None where unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found: dict[str, Any] = dict(line.split(":", 1) for line in lines)
-    return int(found["MemTotal"].split()[0]) * 1024
-
-
 def memory_check(model: BaseModel | None, settings: list[Setting]) -> Iterator[Check]:
     """A warning where the model is larger than this machine; workers may be larger."""
     if model is None or not model.parameters:
         return
-    needed, here = memory_needed(model.parameters), memory_here()
-    if here is None:
-        yield Check("Memory", "not run", "The memory of this machine cannot be read here.")
-    elif needed > here:
+    needed, here = memory_needed(model.parameters), host_memory().total
+    if needed > here:
         sentence = (
             f"{model.name} needs about {needed / GB:.1f} GB in float32; this machine has "
             f"{here / GB:.1f} GB. It fits only on a larger worker or a GPU."

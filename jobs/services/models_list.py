@@ -158,7 +158,7 @@ def model_facts(folder: Path) -> dict[str, Any]:
             code="remote_code",
             field="model",
         )
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     if not weights:
         raise UserError(
             f"{folder} has no .safetensors files. Other formats are never loaded: convert it.",
@@ -173,6 +173,31 @@ def model_facts(folder: Path) -> dict[str, Any]:
         "parameters": sum(_parameters(file) for file in weights),
         "context_length": context if isinstance(context, int) else None,
     }
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file holds weights that are loaded: `consolidated` ones are those of the shards
+    beside them once more, in a layout that transformers does not read."""
+    return name.endswith(".safetensors") and not name.startswith("consolidated")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: one file, else the shards of the index."""
+    if (single := folder / "model.safetensors").is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return sorted(path for path in folder.glob("*.safetensors") if is_weights(path.name))
+    shards = _json(index, index.name).get("weight_map")
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    missing = sorted(str(name) for name in names if not (folder / str(name)).is_file())
+    if missing:
+        raise UserError(
+            f"{folder} lacks {missing[0]}, which {index.name} lists. Copy the whole model.",
+            code="no_safetensors",
+            field="model",
+        )
+    return sorted(folder / str(name) for name in names)
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from jobs.models import Desired, Run, Status
 from jobs.models.clock import seconds_from_now
-from jobs.services.bell import TRAIN, send
+from jobs.services.bell import ring, ring_missing
 from jobs.services.control import run_requeue, run_settle
 from jobs.services.models_list import base_models_ring
 from jobs.services.probe import run_probe
 from jobs.services.state import event_record
 from jobs.services.tuning import periods
+
+PROBES_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,14 @@ class Swept:
 
 
 def sweep() -> Swept:
-    """One look at all runs. Any number of sweepers may look at once."""
+    """One look at all runs. Any number of sweepers may look at once.
+
+    Probes come last: they wait for machines of others, and no run waits for them.
+    """
     settled = sum(run_settle(run_id) for run_id in _unheld().exclude(desired=Desired.RUN))
-    woken = sum(_wake(run_id) for run_id in _to_probe())
-    rung = sum(send(TRAIN, run_id) for run_id in _unheld().filter(desired=Desired.RUN))
-    return Swept(rung, settled, woken, base_models_ring())
+    rung = ring_missing(list(_unheld().filter(desired=Desired.RUN)))
+    downloads = base_models_ring()
+    return Swept(rung, settled, _wake_due(), downloads)
 
 
 def _unheld() -> QuerySet[Run, str]:
@@ -44,23 +51,31 @@ def _unheld() -> QuerySet[Run, str]:
     )
 
 
-def _to_probe() -> list[str]:
+def _wake_due() -> int:
+    """Probe what paused runs wait for, some at once, and let those go on that may."""
     due = Run.objects.filter(status=Status.PAUSED, probe_at__lt=Now(), desired=Desired.RUN)
-    return list(due.values_list("pk", flat=True))
+    claimed = [
+        run
+        for run in due.select_related("job").order_by("probe_at", "pk")[:PROBES_AT_ONCE]
+        # Of several sweepers, the one that moves the time probes.
+        if due.filter(pk=run.pk).update(probe_at=seconds_from_now(periods().probe))
+    ]
+    if not claimed:
+        return 0
+    with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+        answers = list(pool.map(run_probe, claimed))
+    return sum(_wake(run) for run, answers_now in zip(claimed, answers, strict=True) if answers_now)
 
 
-def _wake(run_id: str) -> bool:
-    """Probe what a run waits for; let it go on, or look again after a while."""
-    claimed = Run.objects.filter(pk=run_id, status=Status.PAUSED, probe_at__lt=Now())
-    if not claimed.update(probe_at=seconds_from_now(periods().probe)):
-        return False
-    run = Run.objects.select_related("job").get(pk=run_id)
-    if not run_probe(run) or not run_requeue(run_id):
-        return False
-    event_record(
-        job_id=run.job_id,
-        run_id=run_id,
-        code="woken",
-        text="What the job waited for answers again; it goes on.",
-    )
+def _wake(run: Run) -> bool:
+    with transaction.atomic():
+        if not run_requeue(run.pk):
+            return False
+        event_record(
+            job_id=run.job_id,
+            run_id=run.pk,
+            code="woken",
+            text="What the job waited for answers again; it goes on.",
+        )
+        ring(run.pk)
     return True

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from hone.core.errors import UserError
 from jobs.engine import spec
-from jobs.errors import CannotStart
+from jobs.errors import CannotStart, StorageFailed
 from jobs.models import BaseModelStatus, Checkpoint, Job, Run, run_folder
 from jobs.selectors import inputs
 from jobs.services import artifacts
@@ -17,7 +17,8 @@ from jobs.services.lease import Lease
 
 
 def handshake_build(lease: Lease) -> spec.Handshake:
-    """The handshake of a run, or CannotStart where an input is gone."""
+    """The handshake of a run; raises CannotStart where an input is gone, MustPause where files of
+    the run are."""
     run = Run.objects.select_related(
         "job__base_model", "job__train_version", "job__validation_version", "job__grader_version"
     ).get(pk=lease.run_id)
@@ -60,8 +61,12 @@ def job_spec(run: Run) -> spec.JobSpec:
             budgets=spec.Budgets(**frozen["budgets"]),
             **frozen["engine"],
         )
-    except ValueError as error:
-        raise CannotStart("spec_invalid", f"The job's settings do not fit: {error}.") from error
+    except (TypeError, ValueError) as error:
+        # A name that the spec does not know, as after an upgrade, is a TypeError.
+        raise CannotStart(
+            "spec_invalid",
+            f"The job's frozen settings do not fit this version of Hone: {error}. Clone the job.",
+        ) from error
 
 
 def _data(job: Job, part: str) -> spec.DataSpec:
@@ -70,8 +75,11 @@ def _data(job: Job, part: str) -> spec.DataSpec:
     if version is None:
         raise CannotStart("dataset_deleted", _gone("dataset", frozen["name"]))
     try:
-        path = inputs.dataset_path(version)
-    except (OSError, UserError) as error:
+        with artifacts.storage():
+            path = inputs.dataset_path(version)
+    except StorageFailed as error:
+        if not isinstance(error.__cause__, FileNotFoundError | UserError):
+            raise
         raise CannotStart(
             "dataset_unreadable",
             f"The file of dataset {frozen['name']} cannot be read ({error}). Upload it again and "

@@ -74,6 +74,14 @@ def kill_stale_group(pgid: int | None, start: str, *, wait_s: float = 5.0) -> bo
     return True
 
 
+def last_lines(log: Path, count: int = 100) -> str:
+    """The end of an engine's log; empty where there is none."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 256 * 1024))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])
+    return ""
+
+
 class EngineProcess:
     """A running engine. Its events come out of `next_event`; its log goes to a file."""
 
@@ -130,12 +138,9 @@ class EngineProcess:
                 self._process.stdin.close()
         return status
 
-    def last_lines(self, count: int = 100) -> str:
+    def last_lines(self) -> str:
         """The end of the engine's log."""
-        with suppress(OSError), self._log_path.open("rb") as file:
-            file.seek(max(0, self._log_path.stat().st_size - 256 * 1024))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])
-        return ""
+        return last_lines(self._log_path)
 
     def _read(self, stream: IO[bytes]) -> None:
         for event in self._decoded(stream):

@@ -7,17 +7,20 @@ import os
 import queue
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from hone.core.disk import is_disk_full
 from jobs.engine import events, spec
-from jobs.errors import CannotStart, Fenced
-from jobs.models import run_folder
+from jobs.errors import CannotStart, Fenced, MustPause
+from jobs.models import PauseReason, run_folder
 from jobs.services import artifacts, ending
 from jobs.services.bell import ring
 from jobs.services.commit import step_commit, step_committed
+from jobs.services.death import MOST_DEATHS, crash_loop_fail, run_note_death
 from jobs.services.lease import (
     Lease,
     run_acquire,
@@ -29,16 +32,25 @@ from jobs.services.lease import (
 from jobs.services.tuning import Periods, periods
 from jobs.supervisor.handshake import handshake_build
 from jobs.supervisor.heartbeat import Heartbeat
-from jobs.supervisor.process import EngineProcess, host_identity, kill_stale_group, process_start
+from jobs.supervisor.patience import Patience
+from jobs.supervisor.process import (
+    EngineProcess,
+    host_identity,
+    kill_stale_group,
+    last_lines,
+    process_start,
+)
 
 log = logging.getLogger(__name__)
 
 Outcome = Literal["not acquired", "ended", "died", "released", "lost"]
 
-MOST_DEATHS = 3
 POLL = 0.1
 PROGRESS_EVERY = 0.5
-RETRY_PAUSE = 0.2
+DISK_FULL = (
+    "The disk of the worker is full, so the step in hand was given up. Make room in its data "
+    "folder: the job then goes on by itself."
+)
 
 
 def supervise(run_id: str, *, stopping: Callable[[], bool] = lambda: False) -> Outcome:
@@ -49,9 +61,17 @@ def supervise(run_id: str, *, stopping: Callable[[], bool] = lambda: False) -> O
         return "not acquired"
     timing = periods()
     heartbeat = Heartbeat(lease, timing)
+    patience = Patience(lease, heartbeat, timing)
     heartbeat.start()
     try:
-        return _work(lease, host, heartbeat, timing, stopping)
+        try:
+            return _work(lease, host, heartbeat, patience, timing, stopping)
+        except Fenced:
+            raise
+        except Exception as error:
+            # The last resort: no engine is left, and the job's owner must hear of it.
+            log.exception("The work on %s ended", run_id)
+            return _interrupted(lease, patience, error)
     except Fenced as error:
         log.warning("%s", error)
         return "lost"
@@ -63,19 +83,21 @@ def _work(
     lease: Lease,
     host: str,
     heartbeat: Heartbeat,
+    patience: Patience,
     timing: Periods,
     stopping: Callable[[], bool],
 ) -> Outcome:
     if lease.stale_host == host:
         kill_stale_group(lease.stale_pgid, lease.stale_start)
-    log_path = run_folder(lease.run_id) / "engine.log"
+    log_path = _log_path(lease)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if lease.deaths >= MOST_DEATHS:
-        tail = log_path.read_text(errors="replace") if log_path.exists() else ""
-        _fail_crash_loop(lease, lease.deaths, "the worker or the engine was killed", tail)
+        how = "the worker or the engine was killed"
+        step, tail = lease.last_step + 1, last_lines(log_path)
+        crash_loop_fail(lease, step=step, deaths=lease.deaths, how=how, log=tail)
         return "ended"
     try:
-        handshake = handshake_build(lease)
+        handshake = patience.with_storage(lambda: handshake_build(lease))
     except CannotStart as error:
         ending.run_fail(lease, code=error.code, text=error.message)
         return "ended"
@@ -83,18 +105,38 @@ def _work(
     heartbeat.on_loss(engine.kill)
     try:
         run_note_process(lease, pgid=engine.pid, process_start=process_start(engine.pid))
-        return _Watch(lease, engine, heartbeat, timing, stopping).until_end()
+        return _Watch(lease, engine, heartbeat, patience, timing, stopping).until_end()
     finally:
         engine.kill()
 
 
-def _fail_crash_loop(lease: Lease, deaths: int, how: str, tail: str) -> None:
-    step = lease.last_step + 1
-    text = (
-        f"Step {step} was begun {deaths} times and never finished: {how}. The last lines of the "
-        "engine's log are below. Clone the job with what they ask for changed."
-    )
-    ending.run_fail(lease, code="crash_loop", text=text, log=tail)
+def _interrupted(lease: Lease, patience: Patience, error: Exception) -> Outcome:
+    """Say what ended the work, and let the run wait or be tried again accordingly."""
+    match error:
+        case MustPause():
+            reason, text = error.reason, error.message
+        case OSError() if is_disk_full(error):
+            reason, text = PauseReason.DISK_FULL, DISK_FULL
+        case OperationalError() | InterfaceError():
+            # The database was away for a moment, which says nothing about the run.
+            patience.write(lambda: run_release(lease, wait_s=periods().retry))
+            return "released"
+        case _:
+            how, tail = f"{type(error).__name__}: {error}", last_lines(_log_path(lease))
+            return _died(lease, patience, "worker", how, tail)
+    patience.write(lambda: ending.run_pause(lease, reason=reason, text=text))
+    return "ended"
+
+
+def _died(
+    lease: Lease, patience: Patience, who: Literal["engine", "worker"], how: str, tail: str
+) -> Outcome:
+    again = patience.write(lambda: run_note_death(lease, who=who, how=how, log=tail))
+    return "died" if again else "ended"
+
+
+def _log_path(lease: Lease) -> Path:
+    return run_folder(lease.run_id) / "engine.log"
 
 
 class _Watch:
@@ -105,16 +147,17 @@ class _Watch:
         lease: Lease,
         engine: EngineProcess,
         heartbeat: Heartbeat,
+        patience: Patience,
         timing: Periods,
         stopping: Callable[[], bool],
     ) -> None:
         self._lease = lease
         self._engine = engine
         self._heartbeat = heartbeat
+        self._patience = patience
         self._timing = timing
         self._stopping = stopping
         self._last_step = lease.last_step
-        self._advanced = False
         self._told = "run"
         self._deadline: float | None = None
         self._shown_at = 0.0
@@ -184,14 +227,14 @@ class _Watch:
         return None
 
     def _commit(self, done: events.StepDone) -> None:
-        artifacts.step_upload(self._lease.run_id, done)
+        self._patience.with_storage(lambda: artifacts.step_upload(self._lease.run_id, done))
 
-        def committed() -> bool:
-            return step_committed(self._lease, done.step)
+        def commit() -> None:
+            if not step_committed(self._lease, done.step):
+                step_commit(self._lease, done)
 
-        self._patiently(lambda: step_commit(self._lease, done), is_done=committed)
+        self._patiently(commit)
         self._last_step = done.step
-        self._advanced = True
         if self._told == "run":
             self._tell()
 
@@ -210,7 +253,9 @@ class _Watch:
     def _end(self, event: events.Event) -> Outcome:
         match event:
             case events.Finished():
-                artifacts.adapter_upload(self._lease.run_id, event)
+                self._patience.with_storage(
+                    lambda: artifacts.adapter_upload(self._lease.run_id, event)
+                )
                 self._patiently(lambda: ending.run_finish(self._lease, event))
             case events.Paused():
                 self._patiently(
@@ -226,52 +271,26 @@ class _Watch:
         return "ended"
 
     def _died(self, status: int, why: str = "") -> Outcome:
-        """The engine ended without a last word; try again, but not for ever at one step."""
+        """The engine ended without a last word."""
         if self._heartbeat.lost:
             return "lost"
         if self._told == "cancel":
             return self._overdue()
-        deaths = 1 + (0 if self._advanced else self._lease.deaths)
         how = why or self._engine.garbage or _exit_text(status)
-        if deaths >= MOST_DEATHS:
-            lease = self._lease
-            _fail_crash_loop(lease, deaths, how, self._engine.last_lines())
-            return "ended"
-        wait_s = self._timing.retry * 2 ** (deaths - 1)
-        note = events.Message(
-            level="warn",
-            code="engine_died",
-            text=f"The engine ended after step {self._last_step} ({how}). It starts again.",
-        )
-        self._patiently(lambda: run_note_message(self._lease, note))
-        self._patiently(lambda: run_release(self._lease, died=True, wait_s=wait_s))
-        if not wait_s:
-            ring(self._lease.run_id)
-        return "died"
+        return _died(self._lease, self._patience, "engine", how, self._engine.last_lines())
 
-    def _patiently(
-        self, write: Callable[[], object], is_done: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Write; while the database is away, try again for as long as the lease may last."""
-        while True:
-            try:
-                if not is_done():
-                    write()
-                return
-            except (OperationalError, InterfaceError) as error:
-                log.warning("Trying again to write for %s: %s", self._lease.run_id, error)
-                connection.close()
-            except DatabaseError as error:
-                ending.run_fail(
-                    self._lease,
-                    code="not_storable",
-                    text=f"What the engine reported could not be stored: {error}",
-                    log=self._engine.last_lines(),
-                )
-                raise Fenced(self._lease.run_id, self._lease.epoch) from error
-            if self._heartbeat.lost:
-                raise Fenced(self._lease.run_id, self._lease.epoch)
-            time.sleep(RETRY_PAUSE)
+    def _patiently(self, write: Callable[[], object]) -> None:
+        """Write, however long the database is away; what it refuses fails the run."""
+        try:
+            self._patience.write(write)
+        except DatabaseError as error:
+            ending.run_fail(
+                self._lease,
+                code="not_storable",
+                text=f"What the engine reported could not be stored: {error}",
+                log=self._engine.last_lines(),
+            )
+            raise Fenced(self._lease.run_id, self._lease.epoch) from error
 
 
 def _started(event: events.Started) -> events.Message:

@@ -20,8 +20,9 @@ from jobs.views.messages import tell
 
 @require_POST
 def pause(request: MemberRequest, job_id: str) -> HttpResponse:
-    """Pause after the step that is being made."""
-    return _do(request, job_id, job_pause, "The job pauses after its last whole step.")
+    """Pause now: the step in hand is dropped, and made again on resuming."""
+    done = "The job pauses. The step in hand is dropped, and made again when you resume."
+    return _do(request, job_id, job_pause, done)
 
 
 @require_POST

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from pathlib import Path
 
-import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from hone.core.environment import database, flag, folder, json_object, one_of, whole_number, words
 from hone.core.net.policy import OutboundPolicy
 
 PACKAGE = Path(__file__).resolve().parent
@@ -23,14 +22,6 @@ ROOT = PACKAGE.parents[1]
 def _bundled(name: str) -> Path:
     packed = PACKAGE / "_bundled" / name
     return packed if packed.is_dir() else ROOT / name
-
-
-def _flag(name: str) -> bool:
-    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
-
-
-def _words(name: str, default: str = "") -> list[str]:
-    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
 def _key_file(path: Path) -> str:
@@ -45,31 +36,29 @@ def _key_file(path: Path) -> str:
     return path.read_text().strip()
 
 
-DATA_DIR = Path(os.environ.get("HONE_DATA_DIR") or ROOT / "var").resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+DATA_DIR = folder("HONE_DATA_DIR", ROOT / "var")
 
-DEBUG = _flag("HONE_DEBUG")
+DEBUG = flag("HONE_DEBUG")
 SECRET_KEY = os.environ.get("HONE_SECRET_KEY") or _key_file(DATA_DIR / "django.key")
-ALLOWED_HOSTS = _words("HONE_HOSTS", "127.0.0.1,localhost,[::1]")
-CSRF_TRUSTED_ORIGINS = _words("HONE_ORIGINS")
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("HONE_BEHIND_TLS_PROXY") else None
-)
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HONE_BEHIND_TLS_PROXY")
-SECURE_HSTS_SECONDS = 31_536_000 if _flag("HONE_BEHIND_TLS_PROXY") else 0
+ALLOWED_HOSTS = words("HONE_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = words("HONE_ORIGINS")
+BEHIND_TLS_PROXY = flag("HONE_BEHIND_TLS_PROXY")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
 
-SECRETS_KEYS = _words("SECRETS_KEYS")
+SECRETS_KEYS = words("SECRETS_KEYS")
 """Encryption keys for stored secrets, `id:key`; the first writes, all read. Empty: a key file."""
 
-OUTBOUND_ALLOW = tuple(_words("HONE_OUTBOUND_ALLOW"))
+OUTBOUND_ALLOW = tuple(words("HONE_OUTBOUND_ALLOW"))
 """Private networks that tools may reach: `CIDR`, `CIDR:port` or `host:port`."""
 try:
     OutboundPolicy.parse(OUTBOUND_ALLOW)
 except ValueError as error:
     raise ImproperlyConfigured(f"HONE_OUTBOUND_ALLOW: {error}") from error
 
-MAX_DATASET_ROWS = int(os.environ.get("HONE_MAX_DATASET_ROWS", "50000"))
-MAX_DATASET_BYTES = int(os.environ.get("HONE_MAX_DATASET_BYTES", str(512 * 1024 * 1024)))
+MAX_DATASET_ROWS = whole_number("HONE_MAX_DATASET_ROWS", 50_000)
+MAX_DATASET_BYTES = whole_number("HONE_MAX_DATASET_BYTES", 512 * 1024 * 1024)
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -94,10 +83,11 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "hone.core.middleware.DiskFullMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Before the CSRF check, which reads the whole form: nothing is read from a stranger.
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "hone.core.middleware.ArrivalMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "hone.accounts.middleware.OrganisationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -141,11 +131,7 @@ _SQLITE = {
     ),
 }
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'hone.sqlite3'}"
-    )
-}
+DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'hone.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = dict(_SQLITE)
     # A file, so that worker and engine processes of a test see what the test wrote.
@@ -163,7 +149,7 @@ STORAGES = {
     "default": {
         "BACKEND": os.environ.get("HONE_STORAGE_BACKEND")
         or "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": json.loads(os.environ.get("HONE_STORAGE_OPTIONS") or "{}"),
+        "OPTIONS": json_object("HONE_STORAGE_OPTIONS"),
     },
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
@@ -176,6 +162,8 @@ FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
 for _folder in (STATIC_ROOT, FILE_UPLOAD_TEMP_DIR):
     _folder.mkdir(parents=True, exist_ok=True)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+UPLOAD_ADDRESSES = frozenset({"dataset-new", "dataset-version-new"})
+"""Names of the addresses that take a file; all others take a form of that size."""
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -214,10 +202,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+LOG_LEVEL = one_of("HONE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": os.environ.get("HONE_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from pytest_django import DjangoAssertNumQueries
 
 from hone.accounts.models import AuditEntry, Membership, Organisation, Role, User
 from hone.accounts.selectors import access_organisation
@@ -24,6 +25,14 @@ def test_foreign_and_absent_are_the_same_answer(charlie: User, organisation: Org
     with pytest.raises(Http404) as absent:
         access_organisation(charlie, "org-0000000000000000")
     assert str(foreign.value) == str(absent.value)
+
+
+@pytest.mark.parametrize("odd", ["org-1\x00", "x" * 201])
+def test_an_id_that_no_database_takes_is_not_looked_up(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries, odd: str
+) -> None:
+    with django_assert_num_queries(0), pytest.raises(Http404):
+        access_organisation(alice, odd)
 
 
 def test_a_suspended_person_sees_nothing(bob: User, organisation: Organisation) -> None:

@@ -19,9 +19,23 @@ OPERATOR = (ROOT / "docs" / "operator.md").read_text()
 SETTINGS = (ROOT / "platform" / "hone" / "settings.py").read_text()
 
 
-def test_the_services_are_those_of_the_design() -> None:
-    expected = {"web", "worker", "worker-train", "worker-gpu", "sweeper", "migrate"}
-    assert set(SERVICES) == expected | {"postgres", "redis"}
+def test_the_services_are_those_of_the_design_and_one_that_trains_without_a_gpu() -> None:
+    of_the_design = {"web", "worker", "worker-gpu", "sweeper", "migrate", "postgres", "redis"}
+    assert set(SERVICES) == of_the_design | {"worker-train"}
+    assert (ROOT / "docs/adr/0007-a-worker-for-training-without-a-gpu.md").exists()
+
+
+def _queues(name: str) -> str:
+    command = SERVICES[name]["command"]
+    return str(command[command.index("-Q") + 1])
+
+
+def test_training_keeps_no_other_work_waiting() -> None:
+    assert _queues("worker") == "default"
+    assert _queues("worker-train") == _queues("worker-gpu") == "train"
+    assert SERVICES["worker-train"]["profiles"] == ["cpu"]
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+    assert "profiles" not in SERVICES["worker"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -60,7 +74,8 @@ def test_every_variable_of_the_compose_file_is_documented() -> None:
 
 
 def test_every_variable_of_the_settings_is_documented() -> None:
-    read = set(re.findall(r"(?:get|_words|_flag)\(\s*\"([A-Z_]+)\"", SETTINGS))
+    read = set(re.findall(r"\(\s*\"(HONE_[A-Z_]+|[A-Z]+_(?:URL|KEYS))\"", SETTINGS))
+    assert {"HONE_DATA_DIR", "DATABASE_URL", "BROKER_URL", "SECRETS_KEYS"} < read
     assert {name for name in read if f"`{name}`" not in OPERATOR} == set()
 
 

@@ -18,19 +18,17 @@ LINE = b'{"messages":[{"role":"user","content":"x"}],"n":1}\n'
 
 
 def _read(*chunks: bytes, most_rows: int = 1000, most_bytes: int = 10**9) -> Reading:
-    written: list[bytes] = []
-    reading = read_upload(chunks, written.append, most_rows=most_rows, most_bytes=most_bytes)
-    assert b"".join(written) == b"".join(chunks)
-    return reading
+    return read_upload(chunks, most_rows=most_rows, most_bytes=most_bytes)
 
 
 def _refused(
     *chunks: bytes, most_rows: int = 1000, most_bytes: int = 10**9
-) -> tuple[DatasetRefused, list[bytes]]:
-    written: list[bytes] = []
+) -> tuple[DatasetRefused, int]:
+    """The refusal, and how many of the chunks were read."""
+    left = iter(chunks)
     with pytest.raises(DatasetRefused) as caught:
-        read_upload(iter(chunks), written.append, most_rows=most_rows, most_bytes=most_bytes)
-    return caught.value, written
+        read_upload(left, most_rows=most_rows, most_bytes=most_bytes)
+    return caught.value, len(chunks) - len(list(left))
 
 
 def test_a_good_file_is_hashed_counted_and_indexed() -> None:
@@ -87,19 +85,19 @@ def test_a_short_file_with_a_fault_tells_only_the_fault() -> None:
 
 
 def test_too_many_rows_end_the_reading() -> None:
-    error, written = _refused(*[LINE] * 10, LINE, *[b"never read"] * 50, most_rows=10)
+    error, read = _refused(*[LINE] * 10, LINE, *[b"never read"] * 50, most_rows=10)
     assert (error.code, error.problems[0].line) == ("too_many_rows", 11)
     assert error.message == (
         "The file has more than 10 rows, the limit here. Upload fewer, or ask the operator to "
         "raise HONE_MAX_DATASET_ROWS."
     )
-    assert len(written) == 11
+    assert read == 11
 
 
 def test_too_many_bytes_end_the_reading() -> None:
-    error, written = _refused(*[LINE] * 100, most_bytes=12 * len(LINE))
+    error, read = _refused(*[LINE] * 100, most_bytes=12 * len(LINE))
     assert error.code == "too_large"
-    assert len(written) == 13
+    assert read == 13
     error, _ = _refused(*[LINE * 1000] * 50, most_bytes=2**20, most_rows=10**6)
     assert error.message == (
         "The file is larger than 1 MB, the limit here. Upload a smaller one, or ask the operator "
@@ -114,13 +112,21 @@ def test_endless_empty_lines_end_the_reading() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_an_endless_line_ends_the_reading(end: bytes) -> None:
-    endless = [LINE * 2, *[b"x" * 2**20] * 9, b"x" * 2**20 + end, *[b"never read"] * 9]
-    error, written = _refused(*endless)
+    endless = [LINE * 2, *[b"x" * 2**17] * 7, b"x" * 2**17 + end, *[b"never read"] * 9]
+    error, read = _refused(*endless)
     assert error.message == (
-        "Row 3 is longer than 8 MB. Shorten it, or check that the file has one JSON object a line."
+        "Line 3 has more than 1000000 bytes. A tool gets the whole row with each request, and a "
+        "request holds 1 MB. Shorten the row, or check that the file has one JSON object a line."
     )
     assert (error.code, error.problems[0].line) == ("line_too_long", 3)
-    assert len(written) == 10
+    assert read == 9
+
+
+def test_a_line_of_just_the_limit_is_read() -> None:
+    longest = LINE.replace(b"x", b"x" * (LONGEST_LINE - len(LINE) + 2))
+    assert len(longest) == LONGEST_LINE + 1
+    assert _read(LINE * 9, longest).longest_line == LONGEST_LINE
+    assert _refused(LINE * 9, longest.replace(b"x", b"xx", 1))[0].code == "line_too_long"
 
 
 def test_a_long_line_inside_a_chunk_is_found_too() -> None:
@@ -132,7 +138,10 @@ def test_the_first_hundred_problems_are_kept_and_all_are_counted() -> None:
     error, _ = _refused(LINE * 5, b"{}\n" * 250)
     assert (len(error.problems), error.total) == (100, 250)
     assert [problem.line for problem in error.problems] == list(range(6, 106))
-    assert error.message == "Row 6 has no `messages`. Keys present: none. And 249 more."
+    assert error.message == (
+        "Line 6 has no `messages`. Keys present: none. Add messages that end with the user. "
+        "And 249 more."
+    )
 
 
 def test_keys_are_told_apart_up_to_two_hundred() -> None:
@@ -170,13 +179,13 @@ def test_a_hundred_megabytes_are_read_in_constant_memory(
     def peak(most_rows: int) -> int:
         tracemalloc.start()
         with pytest.raises(DatasetRefused):
-            read_upload(chunks(), len, most_rows=most_rows, most_bytes=10**9)
+            read_upload(chunks(), most_rows=most_rows, most_bytes=10**9)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
 
     started = time.perf_counter()
-    reading = read_upload(chunks(), len, most_rows=10**6, most_bytes=10**9)
+    reading = read_upload(chunks(), most_rows=10**6, most_bytes=10**9)
     seconds = time.perf_counter() - started
     with capsys.disabled():
         sys.stdout.write(f"\n{reading.size / 2**20 / seconds:.0f} MB/s\n")

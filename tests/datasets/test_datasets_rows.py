@@ -35,19 +35,13 @@ def test_a_good_row_tells_its_keys_and_tools() -> None:
     assert (row.keys, row.tools) == (("messages", "tools", "answer"), ("search",))
 
 
-@pytest.mark.parametrize("role", ["developer", "system", "user", "assistant", "tool"])
-def test_the_five_roles_are_known(role: str) -> None:
-    row = {"messages": [{"role": role, "content": "x", "weight": 0}, *GOOD["messages"]]}
-    assert isinstance(check_row(1, json.dumps(row).encode()), Row)
-
-
 def test_an_unknown_role_is_named_with_the_closest_one() -> None:
     assert _only({"messages": [{"role": "usr", "content": "x"}]}) == (
         17,
         "messages[0].role",
         "role",
-        "Row 17: `messages[0].role` is 'usr'. Use one of developer, system, user, assistant, tool. "
-        "Did you mean `user`?",
+        "Line 17: `messages[0].role` is 'usr'. Use one of developer, system, user, assistant, "
+        "tool. Did you mean `user`?",
     )
 
 
@@ -60,8 +54,23 @@ def test_the_last_message_is_the_users(role: str, shown: str) -> None:
         17,
         "messages[1].role",
         "dataset_last_role",
-        f"Row 17 ends with {shown} message; training rows must end with `user`. Remove the last "
+        f"Line 17 ends with {shown} message; training rows must end with `user`. Remove the last "
         "message, or move it to a key such as `reference`.",
+    )
+
+
+def test_an_unknown_role_is_shown_as_it_was_written() -> None:
+    hostile = "u'ser' -\n at `$.role"
+    message = _only({"messages": [{"role": hostile, "content": "x"}]})[3]
+    assert message.startswith(f"Line 17: `messages[0].role` is {hostile!r}. Use one of developer")
+
+
+def test_a_tool_is_a_function() -> None:
+    assert _only({**GOOD, "tools": [{"type": "web"}]}) == (
+        17,
+        "tools[0].type",
+        "type",
+        "Line 17: `tools[0].type` is 'web'. Use function.",
     )
 
 
@@ -70,7 +79,7 @@ def test_no_messages_at_all_is_refused() -> None:
         17,
         "messages",
         "messages_empty",
-        "Row 17: `messages` is empty. Give at least one message, by the user.",
+        "Line 17: `messages` is empty. Give at least one message, by the user.",
     )
 
 
@@ -80,47 +89,36 @@ def test_a_misspelt_messages_key_is_recognised(key: str) -> None:
         17,
         "messages",
         "messages_missing",
-        f"Row 17 has no `messages`. Keys present: {key}, answer. Did you mean `{key}`?",
+        f"Line 17 has no `messages`. Keys present: {key}, answer. Did you mean `{key}`?",
     )
+
+
+def test_of_very_many_keys_the_first_hundred_are_compared() -> None:
+    row = {f"k{n}": 1 for n in range(99)}
+    assert _only({**row, "msgs": 1})[3].endswith("Did you mean `msgs`?")
+    assert "Did you mean" not in _only({**row, "k99": 1, "msgs": 1})[3]
 
 
 def test_a_row_with_no_key_like_messages_lists_what_it_has() -> None:
-    assert _only({"prompt": "x"})[3] == "Row 17 has no `messages`. Keys present: prompt."
-    assert _only({})[3] == "Row 17 has no `messages`. Keys present: none."
-
-
-def test_a_message_needs_text_or_calls() -> None:
-    row = {"messages": [{"role": "assistant"}, *GOOD["messages"]]}
-    assert _only(row) == (
-        17,
-        "messages[0].content",
-        "content",
-        "Row 17: `messages[0].content` is missing. Give it a text.",
-    )
-    calls = [{"id": "1", "type": "function", "function": {"name": "x", "arguments": "{}"}}]
-    row = {"messages": [{"role": "assistant", "tool_calls": calls}, *GOOD["messages"]]}
-    assert isinstance(check_row(1, json.dumps(row).encode()), Row)
+    add = "Add messages that end with the user."
+    assert _only({"prompt": "x"})[3] == f"Line 17 has no `messages`. Keys present: prompt. {add}"
+    assert _only({})[3] == f"Line 17 has no `messages`. Keys present: none. {add}"
 
 
 @pytest.mark.parametrize(
     ("row", "field", "message"),
     [
-        ([], "", "Row 17: the line: Expected `object`, got `array`."),
-        ({"messages": "x"}, "messages", "Row 17: `messages`: Expected `array`, got `str`."),
+        ([], "", "Line 17: the row: Expected `object`, got `array`."),
+        ({"messages": "x"}, "messages", "Line 17: `messages`: Expected `array`, got `str`."),
         (
             {"messages": [{"content": "x"}]},
             "messages[0]",
-            "Row 17: `messages[0]`: Object missing required field `role`.",
-        ),
-        (
-            {**GOOD, "tools": [{"type": "web"}]},
-            "tools[0].type",
-            "Row 17: `tools[0].type`: Invalid enum value 'web'.",
+            "Line 17: `messages[0]`: Object missing required field `role`.",
         ),
         (
             {**GOOD, "tools": [_tool(parameters=[])]},
             "tools[0].function.parameters",
-            "Row 17: `tools[0].function.parameters`: Expected `object | null`, got `array`.",
+            "Line 17: `tools[0].function.parameters`: Expected `object | null`, got `array`.",
         ),
     ],
 )
@@ -133,7 +131,8 @@ def test_a_tool_name_has_letters_that_models_can_call() -> None:
         17,
         "tools[0].function.name",
         "tool_name",
-        "Row 17: `tools[0].function.name` is 'no spaces'. Use 1 to 64 letters, digits, `_` or `-`.",
+        "Line 17: `tools[0].function.name` is 'no spaces'. Use 1 to 64 letters, digits, `_` or "
+        "`-`.",
     )
     assert isinstance(check_row(1, json.dumps({**GOOD, "tools": [_tool("a" * 64)]}).encode()), Row)
     assert _only({**GOOD, "tools": [_tool("a" * 65)]})[2] == "tool_name"
@@ -144,7 +143,7 @@ def test_a_tool_named_twice_is_refused() -> None:
         17,
         "tools[1].function.name",
         "tool_twice",
-        "Row 17 names the tool `search` twice. Keep one of them.",
+        "Line 17 names the tool `search` twice. Keep one of them.",
     )
 
 
@@ -162,7 +161,7 @@ def test_a_tool_named_twice_is_refused() -> None:
 )
 def test_a_tool_schema_must_be_one(schema: dict[str, Any], why: str) -> None:
     row = {**GOOD, "tools": [_tool(parameters=schema)]}
-    expected = f"Row 17: `tools[0].function.parameters` is no JSON schema of an object: {why}."
+    expected = f"Line 17: `tools[0].function.parameters` is no JSON schema of an object: {why}."
     assert _only(row) == (17, "tools[0].function.parameters", "tool_schema", expected)
 
 
@@ -174,7 +173,7 @@ def test_numbers_that_json_cannot_carry_are_refused_at_their_place(number: str) 
         17,
         "a.b[1]",
         "non_finite",
-        f"Row 17: `a.b[1]` is {word}, which JSON cannot carry. Write it as a text, use null or "
+        f"Line 17: `a.b[1]` is {word}, which JSON cannot carry. Write it as a text, use null or "
         "leave it out.",
     )
 
@@ -191,13 +190,13 @@ def test_nul_and_half_characters_are_refused_at_their_place() -> None:
         17,
         "a[0]",
         "nul",
-        "Row 17: `a[0]` holds a NUL character. Remove it.",
+        "Line 17: `a[0]` holds a NUL character. Remove it.",
     )
     assert _only(start + rb'"a":"\ud800"}') == (
         17,
         "a",
         "surrogate",
-        "Row 17: `a` holds half a character (\\ud800), which no text can hold. Remove it.",
+        "Line 17: `a` holds half a character (\\ud800), which no text can hold. Remove it.",
     )
     assert _only(start + rb'"\u0000":1}')[1:3] == ("\\u0000 (a key)", "nul")
     assert _only(start + rb'"\udfff":1}')[1:3] == ("\\udfff (a key)", "surrogate")
@@ -209,7 +208,7 @@ def test_text_that_is_not_utf8_is_refused_at_its_byte() -> None:
         17,
         "",
         "encoding",
-        "Row 17 is not UTF-8: byte 17 of the line is 0xe9. Save the file as UTF-8.",
+        "Line 17 is not UTF-8: byte 17 of the line is 0xe9. Save the file as UTF-8.",
     )
     assert _only(json.dumps(GOOD).encode("utf-16"))[2] == "encoding"
 
@@ -217,7 +216,8 @@ def test_text_that_is_not_utf8_is_refused_at_its_byte() -> None:
 def test_a_byte_order_mark_is_named() -> None:
     assert _only(json.dumps(GOOD).encode("utf-8-sig"))[2:] == (
         "json",
-        "Row 17 is not JSON: it begins with a byte-order mark. Save the file as UTF-8 without one.",
+        "Line 17 is not JSON: it begins with a byte-order mark. Save the file as UTF-8 without "
+        "one.",
     )
 
 
@@ -231,7 +231,7 @@ def test_a_byte_order_mark_is_named() -> None:
     ],
 )
 def test_what_is_not_json_says_where(line: bytes, why: str) -> None:
-    expected = f"Row 17 is not JSON: {why}. Each line must hold one whole JSON object."
+    expected = f"Line 17 is not JSON: {why}. Each line must hold one whole JSON object."
     assert _only(line) == (17, "", "json", expected)
 
 
@@ -241,7 +241,7 @@ def test_brackets_without_end_are_refused(line: bytes) -> None:
         17,
         "",
         "nesting",
-        "Row 17 is nested more than 64 deep. Flatten it.",
+        "Line 17 is nested more than 64 deep. Flatten it.",
     )
 
 
@@ -255,20 +255,22 @@ def test_nesting_is_refused_beyond_sixty_four() -> None:
     assert _only(nested(900))[2] == "nesting"
 
 
-def test_a_deep_tool_schema_is_refused_where_the_stack_is_short() -> None:
-    schema: dict[str, Any] = {"type": "object", "title": "deep"}
-    for _ in range(28):
-        schema = {"type": "object", "properties": {"a": schema}}
-    line = json.dumps({**GOOD, "tools": [_tool(parameters=schema)]}).encode()
+@pytest.mark.parametrize("text", [b"[" * 99, b"]" * 99, rb"\\\"" + b"}" * 99])
+def test_nesting_counts_values_and_not_what_stands_in_a_text(text: bytes) -> None:
+    start = b'{"messages":[{"role":"user","content":"%s"}],"a":' % text
+    for depth, value, accepted in ((64, b"", True), (63, b"1", True), (64, b"1", False)):
+        line = start + b"[" * depth + value + b"]" * depth + b"}"
+        assert isinstance(check_row(17, line), Row) == accepted
+    problem = _only(start + b"[" * 63 + b'{"b":1}' + b"]" * 63 + b"}")
+    assert problem[1:3] == ("a" + "[0]" * 63 + ".b", "nesting")
 
-    def below(frames: int) -> Row | list[Problem]:
-        return check_row(17, line) if frames == 0 else below(frames - 1)
 
-    found = below(700)
-    assert isinstance(found, list)
-    assert found[0].message == (
-        "Row 17: `tools[0].function.parameters` is no JSON schema of an object: it is nested too "
-        "deeply."
+def test_what_is_wrong_with_the_whole_row_has_no_place() -> None:
+    assert _only(b"1e999")[1:] == (
+        "",
+        "non_finite",
+        "Line 17: the row is too large or infinite, which JSON cannot carry. Write it as a text, "
+        "use null or leave it out.",
     )
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from hone.demo.management.commands import demo
 from hone.demo.processes import ProcessGroup, Program, require_free_port
+from hone.demo.workspace import Workspace, demo_job_create
+from jobs.models import Job, Run
+from jobs.services.ending import run_pause
+from jobs.services.lease import run_acquire
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,3 +137,120 @@ def test_up_serves_signs_in_and_ends_without_leaving_a_process(tmp_path: Path) -
         up.wait(60)
     assert "demo@hone.local" in log.read_text()
     assert children_of(tmp_path / "data") == []
+
+
+@pytest.mark.django_db
+def test_a_demo_job_that_is_paused_ends_the_command_with_the_pauses_text(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    @contextmanager
+    def nobody(logs: Path, environment: dict[str, str]) -> Iterator[ProcessGroup]:
+        group = ProcessGroup(logs, environment)
+        monkeypatch.setattr(group, "start", lambda program: None)
+        group.running["tool-server"] = subprocess.Popen([sys.executable, "-c", ""])
+        yield group
+
+    def paused(workspace: Workspace, *, seed: int, shuffle: bool) -> Job:
+        job = demo_job_create(workspace, seed=seed, shuffle=shuffle)
+        lease = run_acquire(Run.objects.get(job=job).pk, holder="test", host="here")
+        assert lease
+        run_pause(lease, reason="tool_unavailable", text="`search` did not answer for 30 s.")
+        return job
+
+    monkeypatch.setattr(demo, "call_command", lambda *_, **__: None)
+    monkeypatch.setattr(demo, "process_group", nobody)
+    monkeypatch.setattr(demo, "demo_job_create", paused)
+    monkeypatch.setenv("HONE_DEMO_PORT", str(free_port()))
+    settings.OUTBOUND_ALLOW = ()
+    out = io.StringIO()
+    with pytest.raises(CommandError) as refusal:
+        call_command("demo", stdout=out)
+    job = Job.objects.get()
+    assert str(refusal.value) == (
+        f"{job.pk} is paused: `search` did not answer for 30 s. "
+        "The next `make demo` cancels it and starts another."
+    )
+    assert json.loads(out.getvalue().splitlines()[-1])["status"] == "paused"
+
+
+BRIEF = """
+import sys
+import django
+django.setup()
+from django.core.management import call_command
+from hone.demo import workspace
+rows, settings = workspace.validation_rows, workspace.demo_hyperparameters()
+workspace.validation_rows = lambda: rows(count=10)
+brief = {"steps": int(sys.argv[1]), "batch_size": 2, "group_size": 2}
+workspace.demo_hyperparameters = lambda: {**settings, **brief}
+call_command("demo", *sys.argv[2:])
+"""
+"""`manage.py demo` over ten tasks, with as many steps as its first argument says."""
+
+
+def begin_brief_demo(*words: str, folder: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", BRIEF, *words],
+        env={**environment(folder, port), "DJANGO_SETTINGS_MODULE": "hone.settings"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def the_end_of(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit status, output and errors."""
+    try:
+        out, errors = running.communicate(timeout=300)
+    finally:
+        running.kill()
+    return running.returncode, out, errors
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_table_and_one_json_object(tmp_path: Path) -> None:
+    status, out, errors = the_end_of(begin_brief_demo("1", folder=tmp_path, port=free_port()))
+    assert status == 0, errors
+    lines = out.splitlines()
+    assert "reward by family    " in lines
+    found = json.loads(lines[-1])
+    assert (found["status"], found["steps"]) == ("succeeded", 1)
+    assert (
+        set(found["baseline"])
+        == set(found["final"])
+        == {
+            *("reward", "tool_calls_mean", "tool_calls_p95", "loop_rate", "tokens_p95"),
+        }
+    )
+    weights = (Path(found["adapter"]) / "adapter_model.safetensors").read_bytes()
+    assert found["adapter_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert children_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_is_cancelled_by_the_next_one(tmp_path: Path) -> None:
+    port = free_port()
+    first = begin_brief_demo("5000", folder=tmp_path, port=port)
+    assert first.stdout
+    for line in first.stdout:
+        if line.startswith("step   0"):
+            break
+    first.send_signal(signal.SIGINT)
+    status, _, errors = the_end_of(first)
+    assert status == 1
+    assert "is left unfinished. The next `make demo` cancels it and starts another." in errors
+    assert children_of(tmp_path) == []
+
+    status, out, errors = the_end_of(begin_brief_demo("1", "--shuffle", folder=tmp_path, port=port))
+    assert status == 0, errors
+    assert "Cancelled ledger desk, seed 1, which an earlier run had left open." in out
+    found = json.loads(out.splitlines()[-1])
+    with sqlite3.connect(next(tmp_path.glob("*.sqlite3"))) as database:
+        rows = dict(database.execute("SELECT name, status FROM jobs_job"))
+        (spec,) = database.execute("SELECT spec FROM jobs_job WHERE id = ?", [found["job"]])
+    assert rows == {
+        "ledger desk, seed 1": "cancelled",
+        "ledger desk, seed 1, shuffled rewards": "succeeded",
+    }
+    assert json.loads(spec[0])["engine"]["shuffle_rewards"] is True

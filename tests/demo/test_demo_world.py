@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -48,11 +51,26 @@ def test_training_and_validation_share_no_company() -> None:
         assert validation <= set(VALIDATION_COMPANIES)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_no_validation_row_asks_and_answers_what_a_training_row_does(seed: int) -> None:
+    def known(rows: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
+        return {(row["messages"][0]["content"], row["answer"]) for row in rows}
+
+    assert known(training_rows(seed)) & known(validation_rows(seed)) == set()
+
+
+def test_the_training_rows_are_those_that_the_demos_settings_were_found_with() -> None:
+    lines = json.dumps(list(training_rows())).encode()
+    assert hashlib.sha256(lines).hexdigest() == (
+        "21bec87c3be31d585cb295518c321aa81bd6ac4fdf055a912e2feab3e86846fa"
+    )
+
+
 def test_families_come_in_turn() -> None:
-    rows = list(training_rows(1, 400))
     assert len(FAMILIES) >= 4
-    for family in FAMILIES:
-        assert sum(row["family"] == family for row in rows) == 400 // len(FAMILIES)
+    for rows, a_family in ((training_rows(1), 80), (validation_rows(), 40)):
+        families = [row["family"] for row in rows]
+        assert families == list(FAMILIES) * a_family
 
 
 def test_one_to_four_calls_are_needed() -> None:

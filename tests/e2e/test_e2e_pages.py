@@ -105,6 +105,7 @@ def world(
             "models": "/models/",
             "datasets": "/datasets/",
             "dataset": f"/datasets/{version.dataset_id}/",
+            "dataset_delete": f"/datasets/{version.dataset_id}/delete/",
             "dataset_new": "/datasets/new/",
             "tools": "/tools/",
             "tool_new": "/tools/new/",

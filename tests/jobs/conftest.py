@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hone.tools.models import ToolVersion
 from hone.tools.services import ToolFields, tool_create
 from jobs.models import BaseModel, Job, Run
 from tests.database_url import database_url
+from tests.jobs.processes import Programs
 
 FAKE = Path(__file__).parent / "fake_engine.py"
 
@@ -145,3 +146,11 @@ def process_environment(settings: Any) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "hone.settings",
         "PYTHONPATH": f"{root / 'platform'}:{root}",
     }
+
+
+@pytest.fixture
+def programs(process_environment: dict[str, str], tmp_path: Path) -> Iterator[Programs]:
+    """Whatever they started is killed at the end."""
+    programs = Programs(tmp_path, process_environment)
+    yield programs
+    programs.kill_all()

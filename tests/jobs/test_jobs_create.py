@@ -111,7 +111,7 @@ def test_without_a_validation_file_rows_are_held_out(create, ask, organisation, 
         ("n_epochs", 51, "n_epochs is 51; it must be at least 1, at most 50."),
         ("n_epochs", 1.5, "n_epochs is 1.5, which is not a whole number"),
         ("eval_samples", "many", "eval_samples is 'many', which is not a whole number"),
-        ("learning_rate_multiplier", 0, "learning_rate_multiplier is 0; it must be above 0."),
+        ("learning_rate_multiplier", 0, "learning_rate_multiplier is 0; it must be at least 0.01"),
         ("compute_multiplier", float("nan"), "compute_multiplier is nan, which is not a number"),
         ("reasoning_effort", "huge", "reasoning_effort is 'huge'; use one of default, low"),
         ("batchsize", 4, "batchsize is no hyperparameter. Known are"),
@@ -167,6 +167,21 @@ def test_a_variable_that_rows_lack_is_refused_with_the_keys_they_have(
         "`{{item.truth}}` is missing in 12 of 12 rows. Keys present: answer, messages"
         in (problems[0][2])
     )
+
+
+def test_what_no_rollout_would_have_is_refused(ask, organisation, alice) -> None:
+    """A trial shows `output_json` of any JSON answer, but a job needs a response format for it."""
+    spec = {**EXACT, "input": "{{sample.output_json.a}}", "reference": "{{sample.output_audio}}"}
+    grader = grader_create(acting_user=alice, organisation=organisation, name="x", spec=spec)
+    request = replace(ask, grader_version=latest_version(grader).pk)
+    audio, answer = [each.sentence for each in job_checks(organisation, request).problems]
+    assert answer == (
+        "No rollout would have `{{sample.output_json.a}}`: the job has no response format. Use "
+        '`{{sample.output_text}}`, or a Python grader that reads json.loads(sample["output_text"]).'
+    )
+    formatted = replace(request, response_format={"type": "json_schema"})
+    assert [each.sentence for each in job_checks(organisation, formatted).problems] == [audio]
+    assert "`{{sample.output_audio}}`: rollouts are text" in audio
 
 
 def test_validation_rows_that_are_training_rows_are_refused(create, ask) -> None:
@@ -288,8 +303,10 @@ def test_a_name_that_is_not_known_is_a_warning(ask, organisation, alice, monkeyp
 
 
 PYTHON = {"type": "python", "name": "own", "source": "def grade(sample, item):\n    return 1.0\n"}
+INSIDE = {"type": "multi", "graders": {"own": PYTHON}, "calculate_output": "own"}
 
 
+@pytest.mark.parametrize("spec", [PYTHON, INSIDE, {**INSIDE, "graders": [PYTHON]}])
 @pytest.mark.parametrize(
     ("level", "wanted"),
     [
@@ -298,9 +315,9 @@ PYTHON = {"type": "python", "name": "own", "source": "def grade(sample, item):\n
     ],
 )
 def test_a_python_grader_needs_a_place_that_isolates_it(
-    ask, organisation, alice, monkeypatch, level, wanted
+    ask, organisation, alice, monkeypatch, level, wanted, spec
 ) -> None:
-    grader = grader_create(acting_user=alice, organisation=organisation, name="own", spec=PYTHON)
+    grader = grader_create(acting_user=alice, organisation=organisation, name="own", spec=spec)
     request = replace(ask, grader_version=latest_version(grader).pk)
     monkeypatch.setattr(here, "probe", lambda: Isolation(level, "Install bubblewrap."))
     assert wanted in sentences(organisation, request, "Grader")

@@ -27,14 +27,14 @@ from jobs.services.create import job_create
 from jobs.services.models_list import base_model_add
 from jobs.services.request import JobRequest
 from jobs.supervisor.supervise import supervise
+from tests.gsm8k import FILE, needed
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k_test.jsonl"
 ROWS = 200
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.exists(), reason="the GSM8K data is not beside this checkout"),
+    needed,
 ]
 
 SOURCE = '''
@@ -51,7 +51,7 @@ def grade(sample, item):
 
 def gsm8k(user: User, organisation: Organisation) -> DatasetVersion:
     lines = []
-    for line in DATA.read_text().splitlines()[:ROWS]:
+    for line in FILE.read_text().splitlines()[:ROWS]:
         row = json.loads(line)
         solution = row["answer"].rsplit("####", 1)[1].strip().replace(",", "")
         task = {"messages": [{"role": "user", "content": row["question"]}], "solution": solution}

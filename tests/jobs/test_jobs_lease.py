@@ -9,6 +9,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from django.db import connections
 from django.db.models.functions import Now
@@ -18,7 +19,8 @@ from jobs.errors import Fenced
 from jobs.models import Checkpoint, Job, JobEvent, JobStep, Run, Trajectory, Usage
 from jobs.services import lease as leases
 from jobs.services.commit import step_commit
-from jobs.services.ending import run_fail, run_finish
+from jobs.services.control import job_pause, job_resume
+from jobs.services.ending import run_fail, run_finish, run_pause
 from tests.jobs.fake_engine import step_done
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,6 +144,19 @@ def test_a_step_brings_all_of_its_rows(make_job, fake_engine, tmp_path: Path) ->
     assert JobEvent.objects.get(job=job).text == "Step 0 of 3, validation reward 0.250."
 
 
+def test_of_equal_validation_rewards_the_latest_is_the_best_as_in_the_export(
+    make_job, fake_engine, tmp_path: Path
+) -> None:
+    job = make_job()
+    lease = held(job)
+    for step, reward in enumerate((0.5, 0.5, 0.25)):
+        whole = done(tmp_path, step)
+        metrics = {**whole.metrics, "validation": {"reward_mean": reward}}
+        step_commit(lease, msgspec.structs.replace(whole, metrics=metrics))
+    job.refresh_from_db()
+    assert (job.best_reward, job.best_step, job.last_reward) == (0.5, 1, 0.25)
+
+
 def test_a_stale_epoch_writes_nothing(make_job, fake_engine, tmp_path: Path) -> None:
     job = make_job()
     stale = held(job)
@@ -213,3 +228,26 @@ def test_a_failed_run_keeps_the_last_hundred_lines_of_its_log(make_job, fake_eng
     assert (job.status, job.error_code) == ("failed", "crash_loop")
     assert job.error_log.splitlines()[0] == "50"
     assert job.finished_at is not None
+
+
+def test_a_pause_that_was_taken_back_gives_the_run_back(make_job, fake_engine, alice) -> None:
+    job = make_job()
+    lease = held(job)
+    job_pause(acting_user=alice, job=job)
+    job_resume(acting_user=alice, job=job)
+    run_pause(lease, reason="asked", text="Paused as asked.")
+    job.refresh_from_db()
+    assert (job.status, job.runs.get().holder) == ("running", "")
+    taken = acquire(job, "b")
+    assert taken is not None
+    assert (taken.epoch, taken.deaths) == (2, 0)
+
+
+def test_a_pause_that_stands_is_a_pause(make_job, fake_engine, alice) -> None:
+    job = make_job()
+    lease = held(job)
+    job_pause(acting_user=alice, job=job)
+    run_pause(lease, reason="asked", text="Paused as asked.")
+    job.refresh_from_db()
+    assert job.status == "paused"
+    assert acquire(job, "b") is None

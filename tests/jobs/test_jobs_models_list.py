@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -37,10 +44,14 @@ def write_model(folder: Path, **config: object) -> Path:
     whole = {"architectures": ["Qwen3ForCausalLM"], "max_position_embeddings": 512, **config}
     (folder / "config.json").write_text(json.dumps(whole))
     (folder / "tokenizer.json").write_text("{}")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}}).encode()
-    weights = len(header).to_bytes(8, "little") + header + bytes(48)
-    (folder / "model.safetensors").write_bytes(weights)
+    write_weights(folder / "model.safetensors")
     return folder
+
+
+def write_weights(path: Path) -> None:
+    """Twelve numbers."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
 
 
 def test_a_local_folder_is_ready_with_its_size_and_context(tmp_path: Path) -> None:
@@ -67,6 +78,33 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes((9).to_bytes(8, "little") + b"not json!")
     with pytest.raises(UserError, match="is no safetensors file"):
         base_model_add(name="tiny", source=str(folder))
+
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """Two shards with their index, and the same numbers once more as consolidated.safetensors."""
+    folder = write_model(tmp_path / "sharded")
+    (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
+    for name in SHARDS:
+        write_weights(folder / name)
+    index = {"weight_map": dict(zip("ab", SHARDS, strict=True))}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_weights_that_lie_beside_their_shards_once_more_count_once(sharded: Path) -> None:
+    assert base_model_add(name="tiny", source=str(sharded)).parameters == 24
+    (sharded / "model.safetensors.index.json").unlink()
+    assert base_model_add(name="other", source=str(sharded)).parameters == 24
+
+
+def test_a_model_that_lacks_a_shard_is_refused_with_its_name(sharded: Path) -> None:
+    (sharded / SHARDS[1]).unlink()
+    with pytest.raises(UserError, match=f"lacks {SHARDS[1]}, which model.safetensors.index.json"):
+        base_model_add(name="tiny", source=str(sharded))
 
 
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused() -> None:
@@ -101,6 +139,50 @@ def test_a_hub_that_is_not_reached_is_a_clear_message_and_may_be_tried_again(off
     assert model.status == "downloading"
 
 
+@pytest.fixture(params=["ConnectError", "RemoteProtocolError"])
+def dead_hub(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """A closed port, or one whose server hangs up on whoever asks; and what the client calls it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        if request.param == "ConnectError":
+            server.close()
+            yield address, request.param
+            return
+        answering = threading.Thread(target=hang_up, args=(server,))
+        answering.start()
+        yield address, request.param
+        server.shutdown(socket.SHUT_RDWR)
+        answering.join()
+
+
+def hang_up(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            caller, _ = server.accept()
+            caller.recv(65536)
+            caller.close()
+
+
+@pytest.mark.slow
+def test_a_hub_behind_a_dead_port_fails_the_download_with_what_to_do(
+    dead_hub: tuple[str, str], process_environment: dict[str, str]
+) -> None:
+    address, name = dead_hub
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "add_base_model", "tiny", "acme/tiny", "--wait"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | process_environment | {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    model = BaseModel.objects.get()
+    assert (ran.returncode, model.status) == (1, "failed"), ran.stderr
+    assert model.message.startswith(f"The hub was not reached for acme/tiny ({name}: ")
+    assert "Check the network of the workers and try again" in model.message
+    assert ran.stderr.splitlines()[-1] == f"CommandError: {model.message}"
+
+
 def test_a_second_doorbell_of_a_failed_download_does_nothing(offline) -> None:
     model = base_model_add(name="tiny", source="acme/tiny")
     base_model_fail(model.pk, "It is gated.")
@@ -130,8 +212,14 @@ def answer(status: int) -> httpx2.Response:
         ),
         (
             OfflineModeIsEnabled("offline"),
-            "The hub was not reached for acme/tiny (OfflineModeIsEnabled). Check the network of "
-            "the workers, or copy the model to this machine and add its folder.",
+            "The hub was not reached for acme/tiny (OfflineModeIsEnabled: offline). Check the "
+            "network of the workers and try again, or copy the model to this machine and add its "
+            "folder.",
+        ),
+        (
+            RuntimeError("xet said no\nand more"),
+            "acme/tiny was not fetched (RuntimeError: xet said no). Try again; the log of the "
+            "worker says more, and a folder on this machine can be added instead.",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
@@ -187,6 +275,17 @@ class Hub:
         self.targets.add(Path(local_dir).name)
         Path(local_dir).mkdir(parents=True, exist_ok=True)
         (Path(local_dir) / name).write_bytes(content)
+
+
+def test_of_a_hub_s_files_the_consolidated_weights_are_not_fetched(
+    hub: Hub, sharded: Path, tmp_path: Path
+) -> None:
+    hub.files = {path.name: path.read_bytes() for path in sharded.iterdir()}
+    model = base_model_add(name="tiny", source="acme/tiny")
+    download.base_model_download(model.pk)
+    model.refresh_from_db()
+    assert (model.status, model.parameters) == ("ready", 24)
+    assert not (Path(model.folder) / "consolidated.safetensors").exists()
 
 
 @pytest.fixture

@@ -20,10 +20,12 @@ JOBS = re.compile(r"^(jobs?|models|trajectory)")
 WRITES = {
     "member-add",
     "member-set-role",
+    "member-set-password",
     "member-remove",
     "dataset-new",
     "dataset-version-new",
     "dataset-archive",
+    "dataset-delete",
     "tool-new",
     "tool-edit",
     "tool-call",

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from graders.forms import STARTS
 from graders.models import Grader, GraderVersion
-from hone.accounts.models import User
+from hone.accounts.models import AuditEntry, User
 from hone.datasets.models import Dataset, DatasetVersion
+from hone.datasets.services import dataset_version_add
 from hone.tools.models import Tool, ToolVersion
+from jobs.models import Job
+from jobs.services.control import job_cancel
 from tests.pages.conftest import Things, jsonl
+from tests.pages_jobs import story
 
 SignedIn = Callable[[User], Client]
 
@@ -78,6 +87,8 @@ def test_rows_are_paged_by_their_number(member: Client) -> None:
     assert 'rel="next"' not in last
     for odd in ("0", "-3", "x", "9" * 30, "²"):
         assert member.get(path, {"from": odd}).status_code == 200
+    past = member.get(f"{path}?from=121").content.decode()
+    assert "There is no row 121; the last one is 120." in past
 
 
 def test_hostile_text_stays_text(member: Client, things: Things) -> None:
@@ -96,6 +107,76 @@ def test_what_is_archived_leaves_its_list(member: Client, things: Things, kind: 
     page = member.get(f"/{kind}s/{row.pk}/").content.decode()
     assert "Archived" in page
     assert "/archive/" not in page
+
+
+def words(page: str) -> str:
+    """A page's main part as it is read."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page.split("<main", 1)[1]).split())
+
+
+def test_an_owner_deletes_a_dataset_for_good(
+    alice: User,
+    things: Things,
+    signed_in: SignedIn,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    key = things.dataset.versions.get().storage_key
+    path = f"/datasets/{things.dataset.pk}/delete/"
+    browser = signed_in(alice)
+    assert path in browser.get(f"/datasets/{things.dataset.pk}/").content.decode()
+    asked = words(browser.get(path).content.decode())
+    assert "Its only version and that version's rows are removed for good." in asked
+    assert "No job uses it." in asked
+    assert (Dataset.objects.count(), default_storage.exists(key)) == (1, True)
+    with django_capture_on_commit_callbacks(execute=True):
+        page = browser.post(path, follow=True).content.decode()
+    assert "first is deleted, with all its versions." in page
+    assert (Dataset.objects.count(), default_storage.exists(key)) == (0, False)
+    entry = AuditEntry.objects.get(action="dataset.delete")
+    assert (entry.target, entry.detail) == (things.dataset.pk, {"name": "first"})
+    assert browser.get(path).status_code == 404
+
+
+def test_deleting_a_dataset_asks_with_the_number_of_jobs_that_use_it(
+    alice: User, things: Things, signed_in: SignedIn, tmp_path: Path
+) -> None:
+    dataset, browser = things.dataset, signed_in(alice)
+    first = dataset.versions.get()
+    second = dataset_version_add(
+        acting_user=alice, dataset=dataset, upload=ContentFile(jsonl(12, more=1))
+    )
+
+    grader = things.grader.versions.get()
+
+    def job(version: DatasetVersion, name: str) -> Job:
+        return story.job_make(
+            alice, dataset.organisation, tmp_path, name=name, version=version, grader=grader
+        )
+
+    def asked() -> str:
+        return words(browser.get(f"/datasets/{dataset.pk}/delete/").content.decode())
+
+    one = job(first, "one")
+    assert "All 2 versions and their rows are removed for good." in asked()
+    assert "1 job that is not finished uses it and will fail." in asked()
+    assert "No finished job used it." in asked()
+    two = job(second, "two")
+    assert "2 jobs that are not finished use it and will fail." in asked()
+    job_cancel(acting_user=alice, job=one)
+    assert "1 job that is not finished uses it" in asked()
+    assert "1 finished job used it: it keeps its results" in asked()
+    job_cancel(acting_user=alice, job=two)
+    assert "not finished" not in asked()
+    assert "2 finished jobs used it: they keep their results" in asked()
+
+
+def test_a_member_may_archive_a_dataset_and_not_delete_it(member: Client, things: Things) -> None:
+    page = member.get(f"/datasets/{things.dataset.pk}/").content.decode()
+    assert "/archive/" in page
+    assert "/delete/" not in page
+    path = f"/datasets/{things.dataset.pk}/delete/"
+    assert [member.get(path).status_code, member.post(path).status_code] == [403, 403]
+    assert Dataset.objects.count() == 1
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -209,6 +290,14 @@ def test_a_grader_is_tried_without_being_saved(member: Client, things: Things) -
     page = member.post(path, {**SAMPLE, "spec": spec, "do": "try", "edited": "1"})
     assert "1.000" in page.content.decode()
     assert things.grader.versions.count() == 1
+
+
+def test_a_refused_trial_says_that_it_was_not_run(member: Client) -> None:
+    spec = {**STARTS["string_check"], "input": "{{sample.outptu_text}}"}
+    form = {**SAMPLE, "spec": json.dumps(spec), "do": "try"}
+    page = member.post("/graders/new/?kind=string_check", form).content.decode()
+    assert "It was not run." in page
+    assert "Did you mean `output_text`?" in page
 
 
 def test_a_grader_is_made_from_a_template(member: Client) -> None:

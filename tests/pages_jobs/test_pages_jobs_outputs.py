@@ -7,17 +7,39 @@ import io
 import json
 import re
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 import story
 from django.test import Client
 
+from hone.datasets.models import Dataset
 from jobs.engine import events
+from jobs.engine.learning.checkpoint import read_verified
 from jobs.models import BaseModel, Checkpoint, Job, run_folder
 from jobs.services.ending import run_fail, run_finish
 from jobs.services.lease import Lease
 
-FILES = {"adapter_model.safetensors": b"weights", "README.md": b"# how to load it"}
+FILES = {
+    "README.md": b"# how to load it",
+    "adapter_config.json": b"{}",
+    "adapter_model.safetensors": b"weights",
+    "proof.json": b"[]",
+}
+
+
+def as_listed(files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Files as a manifest lists them."""
+    return [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    ]
+
+
+def unzipped(answer: Any) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.fixture
@@ -27,11 +49,7 @@ def done(running: Job, lease: Lease) -> Job:
     folder.mkdir()
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
-    listed = [
-        {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in FILES.items()
-    ]
-    (folder / "MANIFEST.json").write_text(json.dumps({"files": listed}))
+    (folder / "MANIFEST.json").write_text(json.dumps({"files": as_listed(FILES)}))
     adapter = events.AdapterRef(
         step=4,
         path="adapter",
@@ -49,9 +67,16 @@ def test_the_download_is_a_zip_of_the_adapters_files(owner: Client, done: Job) -
     answer = owner.get(f"/jobs/{done.pk}/adapter.zip")
     assert answer["Content-Type"] == "application/zip"
     assert f"{done.pk}-adapter.zip" in answer["Content-Disposition"]
-    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
-        assert sorted(archive.namelist()) == sorted([*FILES, "MANIFEST.json"])
-        assert archive.read("adapter_model.safetensors") == b"weights"
+    files = unzipped(answer)
+    manifest = json.loads(files.pop("MANIFEST.json"))
+    assert files == FILES
+    assert manifest["files"] == as_listed(files)
+
+
+def test_what_the_manifest_does_not_list_stays_here(owner: Client, done: Job) -> None:
+    (done.adapter.folder / "notes.txt").write_text("not ours")
+    files = unzipped(owner.get(f"/jobs/{done.pk}/adapter.zip"))
+    assert files.keys() == {*FILES, "MANIFEST.json"}
 
 
 def test_a_changed_file_is_not_offered_and_the_page_says_which(owner: Client, done: Job) -> None:
@@ -127,23 +152,31 @@ def test_a_download_in_progress_and_a_failed_one_are_seen(owner: Client, running
 
 
 PEFT = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
+STATE = {"step": 4, "base_sha256": "ba5e" * 16, "evaluations": {"0": 0.25, "4": 0.5}}
+ENGINE = {
+    **{"groups_per_step": 8, "group_size": 4, "loss": "cispo", "advantage": "mean_centred"},
+    **{"lora_rank": 12, "lora_alpha": 24, "learning_rate": 4e-5},
+}
 
 
 @pytest.fixture
 def failed(running: Job, lease: Lease) -> Checkpoint:
     """A job that failed, and its checkpoint of step 4 with its files on disk."""
+    running.spec = {**running.spec, "engine": ENGINE}
+    running.save(update_fields=["spec"])
     row = Checkpoint.objects.get(run=lease.run_id, step=4)
     folder = run_folder(lease.run_id) / row.path
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in {**PEFT, "optimizer.safetensors": b"moments"}.items():
+    files = {
+        **PEFT,
+        "optimizer.safetensors": b"moments",
+        "state.json": json.dumps({**STATE, "position": 32}).encode(),
+    }
+    for name, content in files.items():
         (folder / name).write_bytes(content)
-    listed = [
-        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in PEFT.items()
-    ]
-    manifest = json.dumps({"schema_version": 1, "step": 4, "files": listed}).encode()
-    (folder / "MANIFEST.json").write_bytes(manifest)
-    row.manifest_sha256 = hashlib.sha256(manifest).hexdigest()
+    manifest = {"schema_version": 1, "step": 4, "files": as_listed(files)}
+    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+    row.manifest_sha256 = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()
     row.save(update_fields=["manifest_sha256"])
     run_fail(lease, code="out_of_memory", text="Step 5 needed 81.2 GB.")
     return row
@@ -162,15 +195,58 @@ def test_a_failed_job_s_checkpoint_is_an_adapter_that_was_not_proved(
     answer = owner.get(checkpoint_address(failed))
     name = f"{failed.run.job_id}-step-4-not-proved.zip"
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
-    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
-        assert archive.namelist() == ["MANIFEST.json", *PEFT]
-        assert archive.read("adapter_model.safetensors") == b"weights"
+    files = unzipped(answer)
+    assert list(files) == ["MANIFEST.json", "README.md", *PEFT]
+    assert {name: files[name] for name in PEFT} == PEFT
+
+
+def test_the_manifest_in_a_checkpoints_zip_lists_what_is_in_the_zip(
+    owner: Client, failed: Checkpoint, tmp_path: Path
+) -> None:
+    files = unzipped(owner.get(checkpoint_address(failed)))
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    manifest = json.loads(files.pop("MANIFEST.json"))
+    assert (manifest["schema_version"], manifest["step"]) == (1, 4)
+    assert {each["name"] for each in manifest["files"]} == files.keys()
+    assert read_verified(tmp_path) == files
+
+
+def test_a_checkpoints_card_says_what_it_is_and_how_to_load_it(
+    owner: Client, failed: Checkpoint
+) -> None:
+    card = unzipped(owner.get(checkpoint_address(failed)))["README.md"].decode()
+    for line in (
+        f"# LoRA adapter of run {failed.run_id}, step 4",
+        "with the tools: lookup_order.",
+        "| mean validation reward before training (step 0) | 0.250 |",
+        "| mean validation reward of this adapter | 0.500 |",
+        "| training steps of the run so far | 4 |",
+        "| rollouts a step | 8 tasks x 4 |",
+        "| learning rate, seed | 4e-05, 42 |",
+        f"| sha256 of the base model | {'ba5e' * 16} |",
+        "This is a checkpoint that was not proved:",
+        'base = AutoModelForCausalLM.from_pretrained("base-0.6b")',
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
+        "vllm serve base-0.6b --enable-lora --max-lora-rank 16 ",
+    ):
+        assert line in card
+    assert "proof.json" not in card
+    assert str(failed.run.job.base_model.folder) not in card
+
+
+def test_a_checkpoint_can_be_had_when_its_dataset_is_gone(
+    owner: Client, failed: Checkpoint
+) -> None:
+    Dataset.objects.all().delete()
+    assert "README.md" in unzipped(owner.get(checkpoint_address(failed)))
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("adapter_model.safetensors", "The checkpoint of step 4 does not match its manifest"),
+        ("state.json", "The checkpoint of step 4 does not match its manifest (state.json"),
         ("MANIFEST.json", "The manifest of the checkpoint of step 4 is not the one"),
     ],
 )

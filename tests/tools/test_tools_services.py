@@ -25,6 +25,7 @@ from hone.core.secrets import SecretUnreadable
 from hone.tools.models import Tool, ToolVersion
 from hone.tools.selectors import access_tool, masked_headers, tool_headers, tool_list
 from hone.tools.services import (
+    TRIAL_S,
     ToolFields,
     TriedCall,
     tool_archive,
@@ -103,6 +104,41 @@ def test_a_blank_or_masked_value_keeps_the_earlier_one(
     assert second.number == 2
     assert tool_headers(second) == {"Authorization": CANARY, "X-New": "1"}
     assert tool_headers(ToolVersion.objects.get(number=1)) == FIELDS.headers
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://bobs.example.org/search", "https://bobs.example.org"),
+        ("http://tools.example.org/search", "http://tools.example.org"),
+        ("https://tools.example.org:8443/search", "https://tools.example.org:8443"),
+    ],
+)
+@pytest.mark.parametrize("blank", ["", "**********"])
+def test_a_masked_value_does_not_move_to_another_server(
+    version: ToolVersion, bob: User, url: str, origin: str, blank: str
+) -> None:
+    fields = replace(FIELDS, url=url, headers={"Authorization": blank})
+    with pytest.raises(UserError) as caught:
+        tool_version_add(acting_user=bob, tool=version.tool, fields=fields)
+    assert caught.value.message == (
+        "The value of Authorization was given for https://tools.example.org, and the address is "
+        f"now at {origin}. Type the value again, or delete the line."
+    )
+    assert (caught.value.code, caught.value.field) == ("header_moved", "headers")
+    assert ToolVersion.objects.count() == 1
+    typed = replace(fields, headers={"Authorization": "Bearer new-one"})
+    second = tool_version_add(acting_user=bob, tool=version.tool, fields=typed)
+    assert tool_headers(second) == {"Authorization": "Bearer new-one"}
+
+
+@pytest.mark.parametrize("url", ["https://TOOLS.example.org:443/other?x=1", " " + FIELDS.url])
+def test_a_masked_value_is_kept_at_another_path_of_the_same_server(
+    version: ToolVersion, bob: User, url: str
+) -> None:
+    fields = replace(FIELDS, url=url, headers={"Authorization": "**********"})
+    second = tool_version_add(acting_user=bob, tool=version.tool, fields=fields)
+    assert tool_headers(second) == {"Authorization": CANARY}
 
 
 def test_a_header_without_any_value_is_refused(
@@ -206,17 +242,17 @@ for _ in range(2000):
         (
             {"parameters": {"minimum": float("inf")}},
             "parameters",
-            "This is no JSON schema of arguments: it holds NaN or an infinite number.",
+            "It holds a number that is not finite or too large.",
         ),
         (
             {"parameters": {"title": "a\x00"}},
             "parameters",
-            "This is no JSON schema of arguments: it holds a NUL character.",
+            "parameters holds a NUL character. Remove it.",
         ),
         (
             {"parameters": {"title": "\ud800"}},
             "parameters",
-            "parameters holds a lone surrogate at character 11. Remove it.",
+            "parameters holds a lone surrogate at character 0. Remove it.",
         ),
         (
             {"parameters": {"title": "x" * 64_000}},
@@ -226,7 +262,7 @@ for _ in range(2000):
         (
             {"parameters": NESTED},
             "parameters",
-            "This is no JSON schema of arguments: it is nested too deeply.",
+            "It is nested more than 64 levels deep. Make it flatter.",
         ),
         (
             {"description": "x" * 4001},
@@ -415,7 +451,26 @@ def test_a_5xx_is_a_fault_and_the_page_does_not_try_again(
     tried = _try(bob, organisation, f"http://{server.place}/broken", arguments="{}")
     assert (tried.outcome.status, tried.outcome.output) == ("fault", None)
     assert tried.outcome.error == "search answered HTTP 503."
+    assert '"output": "********** found {}"' in tried.outcome.reply
     assert len(server.received) == 1
+
+
+def test_a_call_from_the_page_ends_after_30_seconds_at_most(
+    bob: User, organisation: Organisation, server: ToolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TRIAL_S == 30.0
+    monkeypatch.setattr("hone.tools.services.TRIAL_S", 0.2)
+    tried = _try(bob, organisation, f"http://{server.place}/slow", timeout_s=600, arguments="{}")
+    assert tried.outcome.error == "search: No complete answer within 0.2 s."
+
+
+@pytest.mark.parametrize("item", [{"x": "\ud800"}, {"x": float("inf")}])
+def test_a_row_that_cannot_be_sent_is_refused(
+    version: ToolVersion, bob: User, item: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        tool_call(acting_user=bob, version=version, arguments="{}", item=item)
+    assert caught.value.field == "item"
 
 
 def test_a_slow_tool_is_a_fault_at_its_time_limit(
@@ -464,10 +519,10 @@ def test_a_blocked_address_is_one_sentence_and_no_connection(
     [
         (
             "{",
-            "The arguments are not JSON: Expecting property name enclosed in double quotes: "
-            "line 1 column 2 (char 1).",
+            "Line 1, column 2: Expecting property name enclosed in double quotes. "
+            "Write a JSON object.",
         ),
-        ("[1]", 'The arguments are no object. Write them as {"name": "value"}.'),
+        ("[1]", "This is no JSON object. Write one in braces: {…}."),
         ('{"a": "\x00"}', "arguments holds a NUL character. Remove it."),
     ],
 )
@@ -484,7 +539,8 @@ def test_arguments_without_end_are_refused(
     bob: User, organisation: Organisation, server: ToolServer
 ) -> None:
     for arguments in ("[" * 100_000, '{"a":' * 100_000, "9" * 5000):
-        with pytest.raises(UserError, match="arguments"):
+        with pytest.raises(UserError) as caught:
             _try(bob, organisation, f"http://{server.place}/ok", arguments=arguments)
+        assert caught.value.field == "arguments"
         Tool.objects.all().delete()
     assert server.received == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from jobs.engine.errors import RunFailed
+from jobs.engine.host_memory import host_memory
 from jobs.engine.spec import JobSpec
 
 ROOM_FOR_WORK = 1.3
@@ -191,12 +191,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes that a new model could take."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return host_memory().free
 
 
 def _base_hash(name: str, config: Any) -> str:

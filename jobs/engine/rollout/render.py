@@ -113,18 +113,18 @@ class ChatRenderer:
     def _make_prompt(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
     ) -> list[int]:
-        conversation = [self._known_role(message) for message in messages]
         try:
+            conversation = [self._known_role(_plain(message)) for message in messages]
             text = self._render(conversation, tools=list(tools) or None)
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise PromptRefused(f"the chat template refuses the messages: {error}") from error
         return self._encode(text)
 
-    def _known_role(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _known_role(self, message: dict[str, Any]) -> dict[str, Any]:
         """Few templates know `developer`; where one does not, it is what it used to be: system."""
         if message.get("role") == "developer" and "developer" not in self._template:
             return {**message, "role": "system"}
-        return dict(message)
+        return message
 
     def tool_suffix_ids(self, results: Sequence[ToolMessage]) -> list[int]:
         """What follows the model's stop token: the results and the start of its next turn."""
@@ -267,6 +267,29 @@ class ChatRenderer:
                 list(messages), tools=tools, add_generation_prompt=True, tokenize=False
             )
         )
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message as every template reads it: its content one text, its arguments an object.
+
+    Rows may hold a list of text parts, no content, and arguments as JSON text, as the contract has
+    them; a template would print the first two in Python's spelling and quote the last twice.
+    """
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "\n".join(part["text"] for part in content)
+    plain = {**message, "content": "" if content is None else content}
+    if message.get("tool_calls"):
+        plain["tool_calls"] = [_plain_call(call) for call in message["tool_calls"]]
+    return plain
+
+
+def _plain_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = function["arguments"]
+    if isinstance(arguments, str):
+        arguments = json.loads(arguments)
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _around(pieces: Sequence[str], place: int) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
+from hone.datasets.services import uploads_tidy
 from jobs.services.sweep import sweep
 from jobs.services.tuning import periods
 
@@ -49,12 +50,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         while not ended.is_set():
-            try:
-                sweep()
-                beat_file().touch()
-            except (DatabaseError, InterfaceError) as error:
-                log.warning("The database did not answer the sweep: %s", error)
-                connection.close()
+            look()
             ended.wait(periods().sweep)
 
     def _check(self) -> None:
@@ -65,6 +61,19 @@ class Command(BaseCommand):
         if age > 6 * periods().sweep:
             raise CommandError(f"The last sweep ended {age:.0f} s ago. Start `manage.py sweep`.")
         self.stdout.write(f"The last sweep ended {age:.0f} s ago.")
+
+
+def look() -> None:
+    """Sweep once. What is away now may be back at the next look, so nothing ends the sweeper."""
+    try:
+        sweep()
+        beat_file().touch()
+        uploads_tidy()
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("The database did not answer the sweep: %s", error)
+        connection.close()
+    except OSError as error:
+        log.warning("The sweep broke off: %s. Check %s.", error, settings.DATA_DIR)
 
 
 def beat_file() -> Path:

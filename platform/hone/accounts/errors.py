@@ -21,6 +21,18 @@ class TooManyFailures(UserError):
     def __init__(self) -> None:
         super().__init__(
             "There were 10 failed sign-ins for this address and e-mail in 15 minutes, so more "
-            "are refused for now. Wait up to 15 minutes, or ask an owner for a new password.",
+            "are refused for now, the right password too. Wait up to 15 minutes. If you forgot it, "
+            "an owner or admin of your organisation can set a new one meanwhile.",
             code="too_many_failures",
+        )
+
+
+class SharedAccount(UserError):
+    """A password opens all of a person's organisations, so no single one of them may set it."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"{email} belongs to another organisation too, so it is not yours to set the password. "
+            f"The operator can, with `python manage.py set_password {email}`.",
+            code="shared_account",
         )

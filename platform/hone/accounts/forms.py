@@ -56,6 +56,18 @@ class PasswordForm(PlainForm):
     )
 
 
+class NewPasswordForm(PlainForm):
+    """A password that somebody else chooses; the person can change it in the settings."""
+
+    password = forms.CharField(
+        label="New password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
+        help_text="At least 10 characters; tell it to the person yourself.",
+    )
+
+
 class BrowserForm(PlainForm):
     """What is remembered in this browser only."""
 

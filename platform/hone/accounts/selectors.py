@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
@@ -19,15 +19,6 @@ _MAY: dict[str, frozenset[Need]] = {
     Role.MEMBER: frozenset({"read", "write"}),
     Role.VIEWER: frozenset({"read"}),
 }
-
-
-class Owned(Protocol):
-    """Anything that belongs to an organisation."""
-
-    organisation: Organisation
-    organisation_id: str
-
-
 _Row = TypeVar("_Row", bound=Model)
 
 
@@ -71,8 +62,9 @@ def access_organisation(
     user: User | AnonymousUser, organisation_id: str, *, need: Need = "read"
 ) -> Organisation:
     """The organisation, if the user may `need` it there; raises as `access_row` does."""
-    organisation = Organisation.objects.filter(pk=organisation_id).first()
-    role = role_in(user, organisation_id)
+    found = Organisation.objects.filter(pk=organisation_id)
+    organisation = found.first() if _plausible(organisation_id) else None
+    role = role_in(user, organisation.id) if organisation else None
     if organisation is None or role is None:
         raise Http404("There is nothing here that you can see.")
     if need not in _MAY[role]:

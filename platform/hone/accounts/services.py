@@ -13,7 +13,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
-from hone.accounts.errors import LastOwner, TooManyFailures
+from hone.accounts.errors import LastOwner, SharedAccount, TooManyFailures
 from hone.accounts.models import (
     AuditEntry,
     Membership,
@@ -155,16 +155,42 @@ def password_change(*, acting_user: User, current: str, password: str) -> None:
     """Give oneself another password; the current one proves who asks."""
     if not acting_user.check_password(current):
         raise UserError("This is not your current password.", field="current")
-    _check_password(password, acting_user.email)
+    _password_save(acting_user, acting_user, password, "password.change")
+
+
+def member_set_password(*, acting_user: User, membership: Membership, password: str) -> None:
+    """Give a member who forgot it another password; their browsers are signed out."""
+    organisation, person = membership.organisation, membership.user
+    access_organisation(acting_user, organisation.id, need="admin")
+    _check_grant(acting_user, organisation, Role.VIEWER, before=membership.role)
+    if person == acting_user:
+        raise UserError("Change your own password in the settings, with the current one.")
+    if person.memberships.exclude(organisation=organisation).exists():
+        raise SharedAccount(person.email)
+    _password_save(acting_user, person, password, "member.password")
+
+
+def operator_set_password(*, email: str, password: str) -> User:
+    """Give anybody another password; whoever has a shell on the server may."""
+    email = _checked_email(email)
+    person = User.objects.filter(email=email).first()
+    if person is None:
+        raise UserError(f"{email} has no account. Check the address.", field="email")
+    _password_save(None, person, password, "operator.password")
+    return person
+
+
+def _password_save(acting_user: User | None, person: User, password: str, action: str) -> None:
+    _check_password(password, person.email)
     with transaction.atomic():
-        acting_user.set_password(password)
-        acting_user.save(update_fields=["password"])
-        for organisation in acting_user.organisations.all():
+        person.set_password(password)
+        person.save(update_fields=["password"])
+        for organisation in person.organisations.all():
             audit_record(
                 acting_user=acting_user,
                 organisation=organisation,
-                action="password.change",
-                target=acting_user.email,
+                action=action,
+                target=person.email,
             )
 
 

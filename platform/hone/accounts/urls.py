@@ -17,5 +17,10 @@ urlpatterns = [
     path(
         "settings/members/<int:membership_id>/role/", views.member_set_role, name="member-set-role"
     ),
+    path(
+        "settings/members/<int:membership_id>/password/",
+        views.member_set_password,
+        name="member-set-password",
+    ),
     path("settings/members/<int:membership_id>/remove/", views.member_remove, name="member-remove"),
 ]

@@ -13,10 +13,16 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hone.accounts import services
-from hone.accounts.forms import BrowserForm, MemberForm, PasswordForm, SignInForm
+from hone.accounts.forms import (
+    BrowserForm,
+    MemberForm,
+    NewPasswordForm,
+    PasswordForm,
+    SignInForm,
+)
 from hone.accounts.middleware import SESSION_KEY
 from hone.accounts.models import Role
-from hone.accounts.requests import MemberRequest, current_organisation
+from hone.accounts.requests import MemberRequest, client_address, current_organisation
 from hone.accounts.selectors import access_membership, access_organisation, member_list
 from hone.core.errors import UserError
 
@@ -33,7 +39,7 @@ def sign_in(request: MemberRequest) -> HttpResponse:
     form = SignInForm(request.POST or None)
     if form.is_valid():
         try:
-            address = request.META.get("REMOTE_ADDR", "")
+            address = client_address(request)
             login(request, services.sign_in_check(address=address, **form.cleaned_data))
             return redirect(_next(request))
         except UserError as error:
@@ -98,6 +104,24 @@ def member_set_role(request: MemberRequest, membership_id: int) -> HttpResponse:
     except UserError as error:
         messages.error(request, error.message)
     return redirect("members")
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def member_set_password(request: MemberRequest, membership_id: int) -> HttpResponse:
+    membership = access_membership(request.user, membership_id, need="admin")
+    form = NewPasswordForm(request.POST or None)
+    if form.is_valid():
+        try:
+            services.member_set_password(
+                acting_user=request.user, membership=membership, **form.cleaned_data
+            )
+            messages.success(request, f"{membership.user.email} has a new password. Tell it them.")
+            return redirect("members")
+        except UserError as error:
+            form.refuse(error)
+    return render(request, "accounts/member_password.html", {"form": form, "member": membership})
 
 
 @require_POST

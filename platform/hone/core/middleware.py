@@ -1,20 +1,31 @@
-"""A disk that fills up while a form arrives is a page that says so."""
+"""A form arrives: how much of it is read, and from whom; and a disk that fills up meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import render
 
 from hone.core.disk import is_disk_full
 
+CONTENT_TOO_LARGE = 413
 INSUFFICIENT_STORAGE = 507
+STRANGER_BYTES = 64 * 1024
+"""Enough for the sign-in form, and kept in memory."""
+AROUND_A_FILE = 1024 * 1024
+"""The other fields of an upload, and what separates them."""
 
 
-class DiskFullMiddleware:
-    """Stands before the CSRF check, which is the first to read a form and its files."""
+class ArrivalMiddleware:
+    """Stands behind the sign-in check and before the CSRF check, the first to read a form.
+
+    Django reads as many bytes as were announced and no more, and none where no length is
+    announced, so the announced length is the one to judge.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -26,6 +37,9 @@ class DiskFullMiddleware:
         self, request: HttpRequest, view: Callable[..., Any], words: Any, options: Any
     ) -> HttpResponse | None:
         """Read the form here: what is raised beside a view never reaches `process_exception`."""
+        most, announced = _most_bytes(request), _announced(request)
+        if announced > most:
+            return _too_large(request, announced, most)
         if request.method != "POST":
             return None
         try:
@@ -33,15 +47,40 @@ class DiskFullMiddleware:
         except UnreadablePostError:
             # The sender is gone; the CSRF check refuses what is left.
             return None
+        except RequestDataTooBig:
+            return _too_large(request, announced, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            return _page(request)
+            return _disk_full(request)
         return None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return _page(request) if is_disk_full(error) else None
+        return _disk_full(request) if is_disk_full(error) else None
 
 
-def _page(request: HttpRequest) -> HttpResponse:
+def _most_bytes(request: HttpRequest) -> int:
+    if not request.user.is_authenticated:
+        return STRANGER_BYTES
+    if _takes_a_file(request):
+        return int(settings.MAX_DATASET_BYTES) + AROUND_A_FILE
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+
+def _takes_a_file(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    return match is not None and match.url_name in settings.UPLOAD_ADDRESSES
+
+
+def _announced(request: HttpRequest) -> int:
+    text = request.META.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _too_large(request: HttpRequest, announced: int, most: int) -> HttpResponse:
+    context = {"announced": announced, "most": most, "file": _takes_a_file(request)}
+    return render(request, "413.html", context, status=CONTENT_TOO_LARGE)
+
+
+def _disk_full(request: HttpRequest) -> HttpResponse:
     return render(request, "507.html", status=INSUFFICIENT_STORAGE)

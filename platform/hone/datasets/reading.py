@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from hone.datasets.errors import DatasetRefused, Problem
 from hone.datasets.rows import Row, check_row
 
 LEAST_ROWS = 10
-LONGEST_LINE = 8 * 1024 * 1024
+# A request to a tool or to a grader elsewhere carries the whole row and holds 1 MB at most.
+LONGEST_LINE = 1_000_000
 MOST_PROBLEMS = 100
 MOST_KEYS = 200
 LONGEST_KEY = 100
@@ -95,15 +96,13 @@ def _count(counts: Counter[str], names: Iterable[str]) -> None:
             counts[shown] += 1
 
 
-def read_upload(
-    chunks: Iterable[bytes], write: Callable[[bytes], object], *, most_rows: int, most_bytes: int
-) -> Reading:
-    """Read all chunks, hand each to `write`, and return what is known of the file.
+def read_upload(chunks: Iterable[bytes], *, most_rows: int, most_bytes: int) -> Reading:
+    """Read all chunks and return what is known of the file.
 
     Stops early where a limit is passed: the rest would only cost time. Raises DatasetRefused.
     """
     reading = Reading()
-    for line in _lines(_written(chunks, write), reading):
+    for line in _lines(chunks, reading):
         reading.line(line)
         if reading.rows > most_rows:
             reading.note(_too_many(reading, most_rows))
@@ -116,12 +115,6 @@ def read_upload(
             break
     reading.refuse_if_unusable()
     return reading
-
-
-def _written(chunks: Iterable[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
-    for chunk in chunks:
-        write(chunk)
-        yield chunk
 
 
 def _lines(chunks: Iterable[bytes], reading: Reading) -> Iterator[bytes]:
@@ -147,8 +140,9 @@ def _too_long(reading: Reading) -> Problem:
         line,
         "",
         "line_too_long",
-        f"Row {line} is longer than {LONGEST_LINE // 2**20} MB. Shorten it, or check that the file "
-        "has one JSON object a line.",
+        f"Line {line} has more than {LONGEST_LINE} bytes. A tool gets the whole row with each "
+        "request, and a request holds 1 MB. Shorten the row, or check that the file has one JSON "
+        "object a line.",
     )
 
 

@@ -6,6 +6,7 @@ and once as plain JSON for everything that types do not say.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
 import math
@@ -15,30 +16,16 @@ from itertools import islice
 from typing import Any, Literal
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
+from hone.core.json_text import MOST_DIGITS
 from hone.datasets.errors import Problem
+from hone.datasets.messages import PART_TYPES, ROLES, Message, message_problems, name_problem
+from hone.datasets.schemas import schema_fault
+from hone.datasets.values import cut, looks_odd, quoted, too_deep, value_problems
 
-ROLES = ("developer", "system", "user", "assistant", "tool")
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-DEEPEST = 64
-SHOWN = 80
-LONGEST_PLACE = 200
 MOST_A_ROW = 100
-MOST_DIGITS = 4300
-_LONGEST_KNOWN = 20_000
-_MOST_KNOWN = 1000
-_NUL = b"\\u0000"
+MOST_KEYS_COMPARED = 100
 _ALIASES = {"msgs": "messages", "conversation": "messages", "functions": "tools"}
-
-Role = Literal["developer", "system", "user", "assistant", "tool"]
-
-
-class _Message(msgspec.Struct):
-    role: Role
-    content: str | list[dict[str, Any]] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
 
 
 class _Function(msgspec.Struct):
@@ -53,13 +40,14 @@ class _Tool(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    messages: list[_Message]
+    messages: list[Message]
     tools: list[_Tool] | None = None
 
 
 _typed = msgspec.json.Decoder(_Row)
 _plain = msgspec.json.Decoder()
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Invalid enum value (?P<repr>.*)", re.DOTALL)
 
 
 class Row:
@@ -78,11 +66,11 @@ def check_row(number: int, line: bytes) -> Row | list[Problem]:
     except UnicodeDecodeError:
         return [_not_utf8(number, line)]
     except RecursionError:
-        return [_too_deep(number, "")]
+        return [too_deep(number)]
     except (msgspec.DecodeError, ValueError) as error:
         return _unreadable(number, line, error)
-    suspect = _NUL in line or line.count(b"{") + line.count(b"[") > DEEPEST
-    problems = list(islice(_value_problems(number, item), MOST_A_ROW)) if suspect else []
+    odd = islice(value_problems(number, item), MOST_A_ROW) if looks_odd(line) else ()
+    problems = list(odd)
     if problems:
         return problems
     problems = list(islice(_meaning_problems(number, row), MOST_A_ROW))
@@ -93,11 +81,11 @@ def _unreadable(number: int, line: bytes, error: Exception) -> list[Problem]:
     """Why a line could not be read: its odd values by place, else its shape, else its syntax."""
     try:
         item = json.loads(line.decode(), parse_int=_parse_int)
-        odd = list(islice(_value_problems(number, item), MOST_A_ROW))
+        odd = list(islice(value_problems(number, item), MOST_A_ROW))
     except UnicodeDecodeError:
         return [_not_utf8(number, line)]
     except RecursionError:
-        return [_too_deep(number, "")]
+        return [too_deep(number)]
     except ValueError:
         return [_not_json(number, line, error)]
     if odd:
@@ -118,19 +106,8 @@ def _not_utf8(number: int, line: bytes) -> Problem:
         where = f": byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
     else:
         where = ""
-    return Problem(
-        number, "", "encoding", f"Row {number} is not UTF-8{where}. Save the file as UTF-8."
-    )
-
-
-def _too_deep(number: int, place: str) -> Problem:
-    where = f" at `{place}`" if place else ""
-    return Problem(
-        number,
-        place,
-        "nesting",
-        f"Row {number} is nested more than {DEEPEST} deep{where}. Flatten it.",
-    )
+    message = f"Line {number} is not UTF-8{where}. Save the file as UTF-8."
+    return Problem(number, "", "encoding", message)
 
 
 def _not_json(number: int, line: bytes, error: Exception) -> Problem:
@@ -138,8 +115,8 @@ def _not_json(number: int, line: bytes, error: Exception) -> Problem:
         why = "it begins with a byte-order mark. Save the file as UTF-8 without one"
     else:
         fault = str(error).removeprefix("JSON is malformed: ").rstrip(".")
-        why = f"{_cut(fault)}. Each line must hold one whole JSON object"
-    return Problem(number, "", "json", f"Row {number} is not JSON: {why}.")
+        why = f"{cut(fault)}. Each line must hold one whole JSON object"
+    return Problem(number, "", "json", f"Line {number} is not JSON: {why}.")
 
 
 def _shape(number: int, item: Any, error: msgspec.ValidationError) -> Problem:
@@ -147,26 +124,30 @@ def _shape(number: int, item: Any, error: msgspec.ValidationError) -> Problem:
         return Problem(number, "messages", "messages_missing", _missing_messages(number, item))
     matched = _PLACE.match(str(error))
     what, place = (matched["what"], matched["place"] or "") if matched else (str(error), "")
-    if place.endswith(".role") and "enum" in what:
-        found = re.search(r"'([^']*)'", what)
-        value = _cut(found[1]) if found else ""
-        return Problem(
-            number,
-            place,
-            "role",
-            f"Row {number}: `{place}` is {value!r}. Use one of {', '.join(ROLES)}."
-            + _did_you_mean(value, ROLES),
-        )
-    where = f"`{place}`" if place else "the line"
-    return Problem(number, place, "shape", f"Row {number}: {where}: {_cut(what).rstrip('.')}.")
+    unknown = _UNKNOWN.fullmatch(what)
+    if unknown:
+        return _unknown_word(number, place, ast.literal_eval(unknown["repr"]))
+    message = f"Line {number}: {quoted(place)}: {cut(what).rstrip('.')}."
+    return Problem(number, place, "shape", message)
+
+
+def _unknown_word(number: int, place: str, value: str) -> Problem:
+    """One of the few words that a role or a type may be was expected at the place."""
+    known = PART_TYPES if ".content[" in place else ("function",)
+    known = ROLES if place.endswith(".role") else known
+    near = difflib.get_close_matches(value[:20], known, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    use = f"Use one of {', '.join(known)}." if len(known) > 1 else f"Use {known[0]}."
+    message = f"Line {number}: `{place}` is {cut(value)!r}. {use}{hint}"
+    return Problem(number, place, place.rpartition(".")[2], message)
 
 
 def _missing_messages(number: int, item: dict[str, Any]) -> str:
-    keys = [_cut(key) for key in item]
+    keys = [cut(key) for key in islice(item, MOST_KEYS_COMPARED)]
     shown = ", ".join(keys[:8]) or "none"
     near = next((key for key in keys if _stands_for_messages(key)), "")
-    hint = f" Did you mean `{near}`?" if near else ""
-    return f"Row {number} has no `messages`. Keys present: {shown}.{hint}"
+    hint = f"Did you mean `{near}`?" if near else "Add messages that end with the user."
+    return f"Line {number} has no `messages`. Keys present: {shown}. {hint}"
 
 
 def _stands_for_messages(key: str) -> bool:
@@ -176,165 +157,22 @@ def _stands_for_messages(key: str) -> bool:
 
 
 def _meaning_problems(number: int, row: _Row) -> Iterator[Problem]:
-    yield from _message_problems(number, row)
+    yield from message_problems(number, row.messages)
     yield from _tool_problems(number, row)
-
-
-def _message_problems(number: int, row: _Row) -> Iterator[Problem]:
-    if not row.messages:
-        yield Problem(
-            number,
-            "messages",
-            "messages_empty",
-            f"Row {number}: `messages` is empty. Give at least one message, by the user.",
-        )
-        return
-    for index, message in enumerate(row.messages):
-        if message.content is None and not message.tool_calls:
-            place = f"messages[{index}].content"
-            yield Problem(
-                number, place, "content", f"Row {number}: `{place}` is missing. Give it a text."
-            )
-    last = row.messages[-1].role
-    if last != "user":
-        place = f"messages[{len(row.messages) - 1}].role"
-        article = "an" if last == "assistant" else "a"
-        yield Problem(
-            number,
-            place,
-            "dataset_last_role",
-            f"Row {number} ends with {article} `{last}` message; training rows must end with "
-            "`user`. Remove the last message, or move it to a key such as `reference`.",
-        )
 
 
 def _tool_problems(number: int, row: _Row) -> Iterator[Problem]:
     names: set[str] = set()
     for index, tool in enumerate(row.tools or ()):
-        place = f"tools[{index}].function"
-        if not TOOL_NAME.fullmatch(tool.function.name):
-            yield Problem(
-                number,
-                f"{place}.name",
-                "tool_name",
-                f"Row {number}: `{place}.name` is {_cut(tool.function.name)!r}. "
-                "Use 1 to 64 letters, digits, `_` or `-`.",
-            )
+        function = f"tools[{index}].function"
+        yield from name_problem(number, f"{function}.name", tool.function.name)
         if tool.function.name in names:
-            yield Problem(
-                number,
-                f"{place}.name",
-                "tool_twice",
-                f"Row {number} names the tool `{_cut(tool.function.name)}` twice. "
-                "Keep one of them.",
-            )
+            name = cut(tool.function.name)
+            message = f"Line {number} names the tool `{name}` twice. Keep one of them."
+            yield Problem(number, f"{function}.name", "tool_twice", message)
         names.add(tool.function.name)
-        yield from _schema_problems(number, place, tool.function.parameters)
-
-
-def _schema_problems(number: int, place: str, schema: dict[str, Any] | None) -> Iterator[Problem]:
-    message = schema_fault(json.dumps(schema)) if schema is not None else ""
-    if message:
-        yield Problem(
-            number,
-            f"{place}.parameters",
-            "tool_schema",
-            f"Row {number}: `{place}.parameters` is no JSON schema of an object: {message}.",
-        )
-
-
-_known: dict[str, str] = {}
-
-
-def schema_fault(text: str) -> str:
-    """Why the JSON text is no schema of an object; empty where it is. Most rows repeat a few."""
-    if len(text) > _LONGEST_KNOWN:
-        return _schema_fault(json.loads(text))
-    if text not in _known:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[text] = _schema_fault(json.loads(text))
-    return _known[text]
-
-
-def _schema_fault(schema: Any) -> str:
-    if schema.get("type", "object") != "object":
-        return f"its type is {_cut(repr(schema['type']))}, and arguments are an object"
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return _cut(error.message).rstrip(".")
-    except RecursionError:
-        return "it is nested too deeply"
-    return ""
-
-
-def _value_problems(number: int, item: Any) -> Iterator[Problem]:
-    """What JSON allows and no database or tool can carry."""
-    waiting: list[tuple[str, Any, int]] = [("", item, 0)]
-    while waiting:
-        place, value, depth = waiting.pop()
-        if depth > DEEPEST:
-            yield _too_deep(number, place)
-            return
-        if isinstance(value, dict | list):
-            waiting += reversed(list(_inside(place, value, depth + 1)))
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield _non_finite(number, place, value)
-        elif isinstance(value, str):
-            yield from _text_problems(number, place, value)
-
-
-def _inside(
-    place: str, value: dict[str, Any] | list[Any], depth: int
-) -> Iterator[tuple[str, Any, int]]:
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield _cut(f"{place}[{index}]", LONGEST_PLACE), inner, depth
-        return
-    for key, inner in value.items():
-        within = _cut(f"{place}.{key}" if place else key, LONGEST_PLACE)
-        yield f"{_visible(within)} (a key)", key, depth
-        yield _visible(within), inner, depth
-
-
-def _non_finite(number: int, place: str, value: float) -> Problem:
-    word = "not a number (NaN)" if math.isnan(value) else "too large or infinite"
-    return Problem(
-        number,
-        place,
-        "non_finite",
-        f"Row {number}: `{place}` is {word}, which JSON cannot carry. Write it as a text, use null "
-        "or leave it out.",
-    )
-
-
-def _text_problems(number: int, place: str, value: str) -> Iterator[Problem]:
-    if "\x00" in value:
-        yield Problem(
-            number, place, "nul", f"Row {number}: `{place}` holds a NUL character. Remove it."
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        yield Problem(
-            number,
-            place,
-            "surrogate",
-            f"Row {number}: `{place}` holds half a character (\\u{ord(value[error.start]):04x}), "
-            "which no text can hold. Remove it.",
-        )
-
-
-def _visible(text: str) -> str:
-    """The text with what no page or database can show spelled out."""
-    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
-
-
-def _cut(text: str, longest: int = SHOWN) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _did_you_mean(value: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(value, known, n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
+        fault = schema_fault(tool.function.parameters) if tool.function.parameters else ""
+        if fault:
+            place = f"{function}.parameters"
+            message = f"Line {number}: `{place}` is no JSON schema of an object: {fault}."
+            yield Problem(number, place, "tool_schema", message)

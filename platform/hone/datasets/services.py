@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from django.conf import settings
 from django.core.files.base import ContentFile, File
@@ -26,6 +26,9 @@ from hone.datasets.models import Dataset, DatasetVersion
 from hone.datasets.reading import Reading, read_upload
 from hone.datasets.selectors import access_dataset
 
+ABANDONED_S = 24 * 3600.0
+"""No upload takes a day; a file that was not written to for so long belongs to nobody."""
+
 
 def dataset_create(
     *, acting_user: User, organisation: Organisation, name: str, upload: File[bytes]
@@ -35,9 +38,10 @@ def dataset_create(
     name = text.name(name)
     _refuse_taken(organisation, name)
     dataset = Dataset(organisation=organisation, name=name, created_by=acting_user)
-    with _received(upload) as (path, reading):
+    with _full_disk_named():
+        reading = _read(upload)
         version = _version_of(acting_user, dataset, reading, number=1)
-        with _stored(version, path, reading.offsets):
+        with _stored(version, upload, reading.offsets):
             try:
                 with transaction.atomic():
                     dataset.save(force_insert=True)
@@ -52,10 +56,11 @@ def dataset_version_add(
 ) -> DatasetVersion:
     """The next version; a file that is there already is refused by the name of its version."""
     access_dataset(acting_user, dataset.pk, need="write")
-    with _received(upload) as (path, reading):
+    with _full_disk_named():
+        reading = _read(upload)
         _refuse_same(dataset, reading.sha256)
         version = _version_of(acting_user, dataset, reading, number=0)
-        with _stored(version, path, reading.offsets), transaction.atomic():
+        with _stored(version, upload, reading.offsets), transaction.atomic():
             version.dataset = access_row(
                 Dataset.objects.select_for_update(), acting_user, dataset.pk, need="write"
             )
@@ -82,29 +87,42 @@ def dataset_archive(*, acting_user: User, dataset: Dataset) -> None:
 
 def dataset_delete(*, acting_user: User, dataset: Dataset) -> None:
     """Remove the dataset and its bytes; a job that still needs it fails with a sentence."""
-    access_dataset(acting_user, dataset.pk, need="admin")
-    versions = list(dataset.versions.all())
     with transaction.atomic():
+        # Locked, so that no version comes between: its bytes would stay behind.
+        rows = Dataset.objects.select_for_update()
+        doomed = access_row(rows, acting_user, dataset.pk, need="admin")
+        versions = list(doomed.versions.all())
         audit_record(
             acting_user=acting_user,
-            organisation=dataset.organisation,
+            organisation=doomed.organisation,
             action="dataset.delete",
-            target=dataset.pk,
-            detail={"name": dataset.name},
+            target=doomed.pk,
+            detail={"name": doomed.name},
         )
-        Dataset.objects.filter(pk=dataset.pk).delete()
+        rows.filter(pk=doomed.pk).delete()
         transaction.on_commit(lambda: _delete_files(versions))
 
 
-@contextmanager
-def _received(upload: File[bytes]) -> Iterator[tuple[Path, Reading]]:
-    """The upload as a checked file on the data disk; it is gone when the block is left."""
-    limits = {"most_rows": settings.MAX_DATASET_ROWS, "most_bytes": settings.MAX_DATASET_BYTES}
-    folder = settings.FILE_UPLOAD_TEMP_DIR
-    with _full_disk_named(), NamedTemporaryFile(dir=folder, suffix=".jsonl") as file:
-        reading = read_upload(upload.chunks(), file.write, **limits)
-        file.flush()
-        yield Path(file.name), reading
+def uploads_tidy() -> int:
+    """Remove what uploads that were killed left behind; how many files that were."""
+    oldest = time.time() - ABANDONED_S
+    removed = 0
+    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
+        # A request that ends now takes its file away by itself.
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < oldest:
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _read(upload: File[bytes]) -> Reading:
+    _refuse_other_name(upload.name)
+    return read_upload(
+        upload.chunks(),
+        most_rows=settings.MAX_DATASET_ROWS,
+        most_bytes=settings.MAX_DATASET_BYTES,
+    )
 
 
 @contextmanager
@@ -147,16 +165,17 @@ def _version_save(acting_user: User, version: DatasetVersion) -> None:
 
 
 @contextmanager
-def _stored(version: DatasetVersion, path: Path, offsets: array[int]) -> Iterator[None]:
+def _stored(version: DatasetVersion, upload: File[bytes], offsets: array[int]) -> Iterator[None]:
     """The version's files are in storage, and gone again where the block fails.
 
-    They are written before the transaction begins: a long copy must not hold up other writers.
+    Storage on this machine takes a large upload by renaming its file. Elsewhere it is copied, and
+    before the transaction begins: a long copy must not hold up other writers.
     """
     if sys.byteorder == "big":
         offsets.byteswap()
+    upload.seek(0)
     try:
-        with path.open("rb") as file:
-            default_storage.save(version.storage_key, File(file))
+        default_storage.save(version.storage_key, upload)
         default_storage.save(version.offsets_key, ContentFile(offsets.tobytes()))
         yield
     except BaseException:
@@ -168,6 +187,17 @@ def _delete_files(versions: Iterable[DatasetVersion]) -> None:
     for version in versions:
         for key in (version.storage_key, version.offsets_key, version.storage_folder):
             default_storage.delete(key)
+
+
+def _refuse_other_name(name: str | None) -> None:
+    """Files of programs may have no name; others end as the contract says."""
+    if name and not name.lower().endswith(".jsonl"):
+        raise UserError(
+            f"The file is called {name!r}, and a dataset's name ends with .jsonl. Write one JSON "
+            "object a line, or rename the file if it is so already.",
+            code="file_name",
+            field="upload",
+        )
 
 
 def _refuse_same(dataset: Dataset, sha256: str) -> None:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("datasets/<str:dataset_id>/", views.dataset_page, name="dataset"),
     path("datasets/<str:dataset_id>/new/", views.dataset_version_new, name="dataset-version-new"),
     path("datasets/<str:dataset_id>/archive/", views.dataset_archive_view, name="dataset-archive"),
+    path("datasets/<str:dataset_id>/delete/", views.dataset_delete_view, name="dataset-delete"),
     path(
         "datasets/<str:dataset_id>/v<int:number>/",
         views.dataset_version_page,

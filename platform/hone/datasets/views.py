@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -17,18 +18,28 @@ from hone.datasets.errors import DatasetRefused
 from hone.datasets.forms import DatasetForm, VersionForm
 from hone.datasets.models import Dataset, DatasetVersion
 from hone.datasets.selectors import (
+    RowHead,
     access_dataset,
     access_dataset_version,
+    dataset_heads,
     dataset_list,
-    dataset_rows,
+    dataset_users,
     latest_version,
 )
-from hone.datasets.services import dataset_archive, dataset_create, dataset_version_add
+from hone.datasets.services import (
+    dataset_archive,
+    dataset_create,
+    dataset_delete,
+    dataset_version_add,
+)
 
 ROWS_A_PAGE = 50
 PREVIEW_ROWS = 5
 LARGEST_ROW_NUMBER = 10**9
 SHOWN_TEXT = 4000
+SHOWN_CELL = 400
+MOST_READ = 64 * 1024
+"""Bytes of a row; of a longer one only the beginning is shown."""
 
 
 @require_safe
@@ -106,6 +117,22 @@ def dataset_archive_view(request: MemberRequest, dataset_id: str) -> HttpRespons
     return redirect("datasets")
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def dataset_delete_view(request: MemberRequest, dataset_id: str) -> HttpResponse:
+    """GET asks and tells who uses it; POST deletes."""
+    dataset = access_dataset(request.user, dataset_id, need="admin")
+    if request.method == "POST":
+        dataset_delete(acting_user=request.user, dataset=dataset)
+        messages.success(request, f"{dataset.name} is deleted, with all its versions.")
+        return redirect("datasets")
+    context = {
+        "dataset": dataset,
+        "versions": dataset.versions.count(),
+        "users": dataset_users(dataset),
+    }
+    return render(request, "datasets/delete.html", context)
+
+
 def _detail(request: MemberRequest, version: DatasetVersion) -> HttpResponse:
     keys = version.report.get("keys", {})
     context = {
@@ -139,23 +166,27 @@ def _row_number(text: str) -> int:
 
 def _shown_rows(version: DatasetVersion, start: int, count: int) -> list[dict[str, Any]]:
     """Rows as a person reads them: number, the last message, the other keys, the whole text."""
-    rows = dataset_rows(version, start, count)
-    return [_shown(start + at + 1, row) for at, row in enumerate(rows)]
+    return [_shown(head) for head in dataset_heads(version, start, count, MOST_READ)]
 
 
-def _shown(number: int, row: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(row, indent=2, ensure_ascii=False)
+def _shown(head: RowHead) -> dict[str, Any]:
+    if head.size > len(head.text):
+        text = head.text.decode(errors="ignore")
+        return {"number": head.number, "size": head.size, "text": text[:SHOWN_TEXT]}
+    row = json.loads(head.text)
+    text = msgspec.json.format(json.dumps(row, ensure_ascii=False), indent=2)
     others = {key: value for key, value in row.items() if key not in {"messages", "tools"}}
     return {
-        "number": number,
-        "task": _text(row["messages"][-1].get("content"))[:400],
-        "others": json.dumps(others, ensure_ascii=False)[:400] if others else "",
+        "number": head.number,
+        "task": _text(row["messages"][-1].get("content"))[:SHOWN_CELL],
+        "others": json.dumps(others, ensure_ascii=False)[:SHOWN_CELL] if others else "",
         "text": text[:SHOWN_TEXT],
         "more": max(0, len(text) - SHOWN_TEXT),
     }
 
 
 def _text(content: Any) -> str:
+    """A message's text; parts are joined as the model reads them."""
     if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")

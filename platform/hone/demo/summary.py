@@ -57,7 +57,7 @@ def by_family(
         graded = Trajectory.objects.filter(
             run__job=job, step=step, split="validation", reward__isnull=False
         )
-        for row, reward in graded.values_list("row", "reward"):
+        for row, reward in graded.order_by("row").values_list("row", "reward"):
             rewards[family_of[row]].append(float(reward or 0.0))
         for family, found in rewards.items():
             table[family][step] = sum(found) / len(found)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from django import forms
 
 from hone.core.errors import UserError
 from hone.core.forms import PlainForm, code_area
+from hone.core.json_text import object_from_text
 from hone.tools.models import Effects, ToolVersion
 from hone.tools.selectors import masked_headers
 from hone.tools.services import ToolFields
@@ -63,7 +64,7 @@ class ToolForm(PlainForm):
         required=False,
         widget=code_area(3, autocomplete="off"),
         help_text="One a line, as Authorization: Bearer …. Values are encrypted and never shown "
-        "again; leave the mask to keep one, delete the line to remove it.",
+        "again; leave the mask to keep one for the same server, delete the line to remove it.",
     )
 
     def __init__(self, *args: Any, named: bool = False, **kwargs: Any) -> None:
@@ -117,22 +118,6 @@ def example_arguments(parameters: Mapping[str, Any]) -> str:
     return json.dumps({name: _example(each) for name, each in properties.items()}, indent=2)
 
 
-def object_from_text(source: str, *, field: str) -> dict[str, Any]:
-    """The JSON object in `source`; raises UserError with the line."""
-    try:
-        value = json.loads(source, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        place = f"Line {error.lineno}, column {error.colno}: {error.msg}."
-        raise UserError(f"{place} Write a JSON object.", code="json", field=field) from error
-    except RecursionError as error:
-        raise UserError("The JSON is nested too deeply. Flatten it.", field=field) from error
-    except ValueError as error:
-        raise UserError(f"{error} Write plain JSON.", code="json", field=field) from error
-    if not isinstance(value, dict):
-        raise UserError("This is no JSON object. Write one in braces: {…}.", field=field)
-    return value
-
-
 def _example(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return None
@@ -155,9 +140,12 @@ def _headers(text: str) -> dict[str, str]:
             raise UserError(
                 f"Line {number} is no header. Write Name: value.", code="headers", field="headers"
             )
-        found[name.strip()] = value.strip()
+        name = name.strip()
+        if name.lower() in {each.lower() for each in found}:
+            raise UserError(
+                f"Line {number} gives the header {name[:200]} a second time. Remove one.",
+                code="headers",
+                field="headers",
+            )
+        found[name] = value.strip()
     return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number.")

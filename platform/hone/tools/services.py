@@ -21,6 +21,7 @@ from hone.accounts.selectors import access_organisation, access_row
 from hone.accounts.services import audit_record
 from hone.core import text
 from hone.core.errors import UserError
+from hone.core.json_text import json_check, object_from_text
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.errors import OutboundError
 from hone.core.net.function_call import (
@@ -40,6 +41,8 @@ from hone.tools.selectors import access_tool, latest_version, tool_headers
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST_TIMEOUT_S = 600.0
+TRIAL_S = 30.0
+"""A call from the page holds a thread of the web process, so it ends sooner than a job's."""
 MOST_CONCURRENT = 256
 LONGEST_DESCRIPTION = 4000
 LONGEST_URL = 2000
@@ -52,7 +55,8 @@ def _no_arguments() -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolFields:
-    """What a version says. A header with an empty or masked value keeps its earlier one."""
+    """What a version says. A header with an empty or masked value keeps its earlier one, as long
+    as the server is the same."""
 
     url: str
     description: str = ""
@@ -83,7 +87,7 @@ def tool_create(
     try:
         with transaction.atomic():
             tool = Tool.objects.create(organisation=organisation, name=name, created_by=acting_user)
-            return _version_save(acting_user, tool, fields, _kept(fields.headers, {}), number=1)
+            return _version_save(acting_user, tool, fields, _kept(fields, None), number=1)
     except IntegrityError as error:
         raise UserError(
             f"A tool is called {name!r} already. Change that one, or use another name.",
@@ -104,7 +108,7 @@ def tool_version_add(*, acting_user: User, tool: Tool, fields: ToolFields) -> To
                 code="archived",
             )
         before = latest_version(locked)
-        headers = _kept(fields.headers, tool_headers(before))
+        headers = _kept(fields, before)
         return _version_save(acting_user, locked, fields, headers, number=before.number + 1)
 
 
@@ -127,7 +131,8 @@ def tool_call(
 ) -> TriedCall:
     """Call the tool once from the page, as a rollout would, but without retries."""
     access_tool(acting_user, version.tool_id, need="write")
-    _check_arguments(arguments)
+    object_from_text(text.storable(arguments, field="arguments"), field="arguments")
+    json_check(item, field="item")
     call = FunctionCall(
         id=f"fc_{secrets.token_hex(12)}",
         call_id=f"call_{secrets.token_hex(12)}",
@@ -147,7 +152,7 @@ async def _call(
 ) -> CallOutcome:
     policy = OutboundPolicy.parse(settings.OUTBOUND_ALLOW)
     limits = CallLimits(
-        timeout_s=version.timeout_s,
+        timeout_s=min(version.timeout_s, TRIAL_S),
         max_attempts=1,
         idempotent=version.idempotent,
         effects=cast(EffectsOfCall, version.effects),
@@ -197,19 +202,35 @@ def _version_save(
     return version
 
 
-def _kept(given: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+def _kept(fields: ToolFields, before: ToolVersion | None) -> dict[str, str]:
     """The headers to store: a blank or masked value keeps what was there."""
+    earlier = tool_headers(before) if before else {}
     stored = {}
-    for name, value in given.items():
-        kept = before.get(name) if value in {"", MASK} else value
-        if kept is None:
+    for name, value in fields.headers.items():
+        if value not in {"", MASK}:
+            stored[name] = value
+        elif before is not None and name in earlier:
+            _refuse_moved(name, before.url, fields.url.strip())
+            stored[name] = earlier[name]
+        else:
             raise UserError(
                 f"The header {name} has no value. Give it one, or take it out.",
                 code="header_value",
                 field="headers",
             )
-        stored[name] = kept
     return stored
+
+
+def _refuse_moved(name: str, before: str, now: str) -> None:
+    """Whoever may change the address must not learn what was meant for another server."""
+    known, asked = parse_url(before).origin, parse_url(now).origin
+    if known != asked:
+        raise UserError(
+            f"The value of {name} was given for {known}, and the address is now at {asked}. "
+            "Type the value again, or delete the line.",
+            code="header_moved",
+            field="headers",
+        )
 
 
 def _checked_name(name: str) -> str:
@@ -250,28 +271,20 @@ def _check(fields: ToolFields) -> None:
 
 
 def _check_schema(parameters: Mapping[str, Any]) -> None:
-    try:
-        written = json.dumps(dict(parameters), ensure_ascii=False, allow_nan=False)
-        fault = _schema_fault(dict(parameters), written)
-    except RecursionError:
-        fault = "it is nested too deeply"
-    except ValueError:
-        fault = "it holds NaN or an infinite number"
+    json_check(parameters, field="parameters")
+    fault = _schema_fault(dict(parameters))
     if fault:
         raise UserError(
             f"This is no JSON schema of arguments: {fault}.", code="tool_schema", field="parameters"
         )
-    text.storable(written, field="parameters")
 
 
-def _schema_fault(parameters: dict[str, Any], written: str) -> str:
+def _schema_fault(parameters: dict[str, Any]) -> str:
     if parameters.get("type", "object") != "object":
         return f"its type is {str(parameters['type'])[:80]!r}, and arguments are an object"
-    if len(written) > LONGEST_SCHEMA:
-        return f"it has {len(written)} characters, and at most {LONGEST_SCHEMA} fit"
-    # In JSON text a NUL is always escaped; the database refuses it in either form.
-    if "\\u0000" in written.replace("\\\\", ""):
-        return "it holds a NUL character"
+    length = len(json.dumps(parameters, ensure_ascii=False))
+    if length > LONGEST_SCHEMA:
+        return f"it has {length} characters, and at most {LONGEST_SCHEMA} fit"
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
@@ -294,21 +307,4 @@ def _check_limits(fields: ToolFields) -> None:
         raise UserError(
             f"{fields.max_concurrency} calls at once; use 1 to {MOST_CONCURRENT}.",
             field="max_concurrency",
-        )
-
-
-def _check_arguments(arguments: str) -> None:
-    try:
-        given = json.loads(text.storable(arguments, field="arguments"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"The arguments are not JSON: {str(error).rstrip('.')}.",
-            code="arguments",
-            field="arguments",
-        ) from error
-    if not isinstance(given, dict):
-        raise UserError(
-            'The arguments are no object. Write them as {"name": "value"}.',
-            code="arguments",
-            field="arguments",
         )

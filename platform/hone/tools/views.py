@@ -17,6 +17,7 @@ from hone.tools.forms import CallForm, ToolForm, example_arguments, typed_versio
 from hone.tools.models import Tool
 from hone.tools.selectors import access_tool, latest_version, masked_headers, tool_list
 from hone.tools.services import (
+    TRIAL_S,
     TriedCall,
     tool_archive,
     tool_call,
@@ -115,6 +116,7 @@ def _detail(
         "headers": masked_headers(version),
         "form": form,
         "tried": tried,
+        "trial_s": min(version.timeout_s, TRIAL_S),
         "sent": json.dumps(tried.request, indent=2, ensure_ascii=False) if tried else "",
     }
     return render(request, "tools/detail.html", context)

@@ -115,6 +115,16 @@ def test_a_4xx_is_shown_to_the_model() -> None:
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize("status", ["503 Down", "200 OK", "302 Found"])
+def test_the_reply_of_a_fault_is_kept_up_to_4_kb_and_without_secrets(status: str) -> None:
+    body = b"x" * 4090 + b"secret and more"
+    limits = CallLimits(timeout_s=2, max_attempts=1)
+    outcome, _, _ = asyncio.run(_run([[_http(body, status)]], limits=limits))
+    assert outcome.reply == "x" * 4090 + "******"
+    outcome, _, _ = asyncio.run(_run([[_http(GOOD)]], limits=limits))
+    assert outcome.reply == ""
+
+
 def test_a_5xx_is_retried_with_one_key_and_the_pause_the_server_asks_for() -> None:
     bad = [_http(b"", "503 Busy", "Retry-After: 9999\r\n")]
     outcome, requests, pauses = asyncio.run(_run([bad, bad, [_http(GOOD)]]))

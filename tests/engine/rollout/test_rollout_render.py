@@ -181,6 +181,31 @@ def test_developer_messages_are_shown_as_system_ones(make_tokenizer):
     assert tokenizer.decode(ids).startswith("<|im_start|>system\nBe brief.<|im_end|>")
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_text_parts_and_written_arguments_are_shown_as_one_text_and_an_object(make_tokenizer, name):
+    def messages(content, silence, arguments):
+        function = {"name": "search", "arguments": arguments}
+        calls = [{"id": "call00000", "type": "function", "function": function}]
+        return [
+            {"role": "user", "content": content},
+            {"role": "assistant", "content": silence, "tool_calls": calls},
+            {"role": "tool", "content": "42", "tool_call_id": "call00000"},
+            {"role": "assistant", "content": "42"},
+            *USER,
+        ]
+
+    parts = [{"type": "text", "text": "One."}, {"type": "input_text", "text": "Two."}]
+    renderer = ChatRenderer(make_tokenizer(name))
+    rendered = renderer.prompt_ids(messages(parts, None, '{"q": "ü"}'), [TOOL])
+    assert rendered == renderer.prompt_ids(messages("One.\nTwo.", "", {"q": "ü"}), [TOOL])
+
+
+@pytest.mark.parametrize("parts", [[{"type": "image_url"}], [1]])
+def test_parts_without_a_text_are_refused(make_tokenizer, parts):
+    with pytest.raises(PromptRefused):
+        ChatRenderer(make_tokenizer("qwen3")).prompt_ids([{"role": "user", "content": parts}], [])
+
+
 def test_messages_that_the_template_refuses_are_named(make_tokenizer):
     renderer = ChatRenderer(make_tokenizer("mistral"))
     with pytest.raises(PromptRefused, match="take turns"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,12 +21,26 @@ CONNECT_TIMEOUT_S = 10.0
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """Every address of `host`, as the system knows it."""
+    """Every address of `host`, as the system knows it.
+
+    In a thread that nobody waits for: a loop's own executor is joined when the loop ends, so one
+    slow name server would hold its caller far beyond the deadline.
+    """
+    answer: Future[list[Any]] = Future()
+    answer.set_running_or_notify_cancel()
+    threading.Thread(target=_look_up, args=(host, port, answer), daemon=True).start()
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.wrap_future(answer)
     except (OSError, UnicodeError) as error:
         raise OutboundFailed(f"The host name {host} cannot be resolved.") from error
     return list(dict.fromkeys(ip_address(row[4][0]) for row in found))
+
+
+def _look_up(host: str, port: int, answer: Future[list[Any]]) -> None:
+    try:
+        answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as error:
+        answer.set_exception(error)
 
 
 class GuardedBackend(httpcore2.AsyncNetworkBackend):

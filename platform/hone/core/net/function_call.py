@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,6 +31,7 @@ LONGEST_TIMEOUT_S = 600.0
 LONGEST_RETRY_AFTER_S = 60.0
 MASK = "**********"
 SHORTEST_SECRET = 6
+LONGEST_REPLY = 4096
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 _JITTER = random.SystemRandom()
@@ -60,7 +62,7 @@ class CallLimits:
 @dataclass(frozen=True)
 class CallOutcome:
     """What came of a call. The model sees `output` of `ok` and `tool_error`; a `fault` is nobody's
-    answer, its `error` is for people and the rollout never trains."""
+    answer, its `error` and the beginning of its `reply` are for people, and it never trains."""
 
     status: Status
     output: str | None
@@ -70,6 +72,7 @@ class CallOutcome:
     bytes_sent: int
     bytes_received: int
     error: str = ""
+    reply: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Try:
     http_status: int | None = None
     received: int = 0
     error: str = ""
+    reply: bytes = b""
     retry: bool = False
     sent: bool = True
     wait_s: float | None = None
@@ -137,6 +141,8 @@ async def call_function(
         bytes_sent=sent_bytes,
         bytes_received=received,
         error=without_secrets(outcome.error, headers),
+        # Masked before it is cut: half a secret would not be recognised.
+        reply=without_secrets(outcome.reply.decode("utf-8", "replace"), headers)[:LONGEST_REPLY],
     )
 
 
@@ -146,8 +152,15 @@ def without_secrets(text: str, headers: Mapping[str, str]) -> str:
     for value in headers.values():
         for secret in (value, value.rsplit(" ", 1)[-1]):
             if len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, MASK)
+                for form in _spellings(secret):
+                    text = text.replace(form, MASK)
     return text
+
+
+def _spellings(secret: str) -> list[str]:
+    """The secret as it stands in text and in JSON, where some writers escape the slash too."""
+    written = {secret, *(json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))}
+    return sorted(written | {form.replace("/", "\\/") for form in written}, key=len, reverse=True)
 
 
 def _prepare(headers: Mapping[str, str], call: FunctionCall) -> tuple[bytes, _Try | None]:
@@ -216,7 +229,9 @@ def _judge(response: NetResponse, call: FunctionCall) -> _Try:
         output, problem = _output(response.body, call)
         if output is None:
             text = f"{call.name} answered HTTP {status}, but {problem}."
-            return _Try("fault", http_status=status, received=received, error=text)
+            return _Try(
+                "fault", http_status=status, received=received, error=text, reply=response.body
+            )
         return _Try("ok", output, http_status=status, received=received)
     if 400 <= status < 500:
         output, _ = _output(response.body, call)
@@ -234,6 +249,7 @@ def _judge(response: NetResponse, call: FunctionCall) -> _Try:
         http_status=status,
         received=received,
         error=f"{call.name} answered HTTP {status}" + (f"; {advice}." if advice else "."),
+        reply=response.body,
         retry=status >= 500,
         wait_s=_retry_after(response.headers.get("retry-after", "")),
     )
@@ -246,7 +262,7 @@ def _output(body: bytes, call: FunctionCall) -> tuple[str | None, str]:
     try:
         reply = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return None, f"the body is no JSON ({error}): it begins {body[:60]!r}"
+        return None, f"the body is no JSON ({error})"
     except RecursionError:
         return None, "the body's JSON is nested too deeply"
     if isinstance(reply, dict) and "output" not in reply and isinstance(reply.get("result"), dict):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urlsplit
 
-from hone.core.net.addresses import Address
 from hone.core.net.errors import OutboundBlocked, OutboundInvalid
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?")
@@ -19,19 +18,23 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Target:
-    """Where a request goes. `literal`: the address, where the URL names one."""
+    """Where a request goes."""
 
     scheme: str
     host: str
     port: int
     path: str
-    literal: Address | None
 
     @property
     def host_header(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = self.port == _DEFAULT_PORTS[self.scheme]
         return host if usual else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """The server: whoever answers at another one is somebody else."""
+        return f"{self.scheme}://{self.host_header}"
 
 
 def parse_url(url: str) -> Target:
@@ -55,15 +58,15 @@ def parse_url(url: str) -> Target:
         raise OutboundInvalid("The URL names no host.")
     if port == 0:
         raise OutboundInvalid("The URL names port 0; ports go from 1 to 65535.")
-    host, literal = _host(parts.hostname, bracketed="[" in parts.netloc)
+    host = _host(parts.hostname, bracketed="[" in parts.netloc)
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
         path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     port = _DEFAULT_PORTS[parts.scheme] if port is None else port
-    return Target(parts.scheme, host, port, path, literal)
+    return Target(parts.scheme, host, port, path)
 
 
-def _host(text: str, *, bracketed: bool) -> tuple[str, Address | None]:
+def _host(text: str, *, bracketed: bool) -> str:
     if bracketed:
         try:
             address = IPv6Address(text)
@@ -71,7 +74,7 @@ def _host(text: str, *, bracketed: bool) -> tuple[str, Address | None]:
             raise OutboundInvalid("The URL's IPv6 address cannot be read.") from error
         if address.scope_id is not None:
             raise OutboundBlocked
-        return str(address), address
+        return str(address)
     try:
         host = text if text.isascii() else text.encode("idna").decode("ascii")
     except UnicodeError as error:
@@ -81,8 +84,9 @@ def _host(text: str, *, bracketed: bool) -> tuple[str, Address | None]:
         raise OutboundInvalid("The URL's host name holds characters that no host name has.")
     host = host.rstrip(".")
     if _NUMBER.fullmatch(host.rsplit(".", 1)[-1]) is None:
-        return host, None
+        return host
     try:
-        return host, IPv4Address(host)
+        IPv4Address(host)
     except ValueError as error:
         raise OutboundBlocked from error
+    return host

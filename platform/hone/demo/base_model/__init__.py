@@ -3,3 +3,4 @@
 from pathlib import Path
 
 WEIGHTS = Path(__file__).with_name("weights")
+PROBE = "probe.json"

@@ -71,14 +71,6 @@ class Writer:
                 learned += [False] * len(result)
         return Example(ids, learned)
 
-    def exchange(self, asked: str, written: str) -> Example:
-        """A drill: something is shown, something is to be written."""
-        shown = self.encode(f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n")
-        answer = self.turn(written)
-        end = self.encode("\n")
-        learned = [False] * len(shown) + [True] * len(answer) + [False] * len(end)
-        return Example(shown + answer + end, learned)
-
 
 def random_question(dice: random.Random) -> tuple[Company, Question]:
     """A question about a company of the base model's own schooling."""

@@ -1,8 +1,9 @@
 """The probe: how likely the tiny model takes each right step, by teacher forcing.
 
-For every step of right solutions: the probability of the whole right turn (`right`), and of its
-second half once begun (`finish`). A vice is a choice where `right` is below one and `finish` is
-near one; an inability is the reverse.
+For every step of right solutions: the probability of the whole right turn (`right`), and of what
+is left of it once it can be no other tool's call and no repetition (`finish`). A low `right` beside
+a high `finish` is a choice, hence a vice that training can take away; a low `finish` is an
+inability. The choice must not count as one: of two invoices the first digit tells which is read.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import torch
 from transformers import Qwen3ForCausalLM
 
 from hone.demo.base_model.examples import BASE_COMPANIES, Writer
-from hone.demo.base_model.teacher import PERFECT, perform
+from hone.demo.base_model.teacher import PERFECT, call_text, perform
 from hone.demo.world.company import company
-from hone.demo.world.questions import FAMILIES, ask
+from hone.demo.world.questions import FAMILIES, Question, Step, ask
+from hone.demo.world.tools import TOOLS
 
 QUESTIONS_A_FAMILY = 40
-LEAST = 0.2
+LEAST = {"right": 0.2, "finish": 0.7}
+"""Below these a step is hardly found by trial, or hardly written once found."""
 
 
 @torch.no_grad()
@@ -33,9 +36,13 @@ def probe(model: Qwen3ForCausalLM, writer: Writer, dice: random.Random) -> list[
         for _ in range(QUESTIONS_A_FAMILY):
             firm = company(dice.choice(BASE_COMPANIES))
             question = ask(firm, family, dice)
-            example = writer.episode(question, perform(firm, question, PERFECT, dice))
-            for index, turn in enumerate(turn_chances(model, example.ids, example.learned)):
-                found[family, index].append((math.prod(turn), math.prod(turn[len(turn) // 2 :])))
+            episode = perform(firm, question, PERFECT, dice)
+            example = writer.episode(question, episode)
+            turns = [writer.turn(text) for text in episode.written]
+            for index, chances in enumerate(turn_chances(model, example.ids, example.learned)):
+                rivals = [*turns[:index], *_calls_of_other_tools(writer, question, index)]
+                begun = parting(turns[index], rivals)
+                found[family, index].append((math.prod(chances), math.prod(chances[begun:])))
     return [
         {
             "family": family,
@@ -44,6 +51,32 @@ def probe(model: Qwen3ForCausalLM, writer: Writer, dice: random.Random) -> list[
             "finish": round(fmean(finish for _, finish in pairs), 3),
         }
         for (family, index), pairs in found.items()
+    ]
+
+
+def _calls_of_other_tools(writer: Writer, question: Question, index: int) -> list[list[int]]:
+    right = question.steps[index].tool if index < len(question.steps) else None
+    return [writer.turn(call_text(Step(tool, ""))) for tool in TOOLS if tool != right]
+
+
+def parting(turn: list[int], rivals: list[list[int]]) -> int:
+    """How many tokens of the turn it takes until it can be none of its rivals any more."""
+    return max(_shared(turn, rival) for rival in rivals) + 1
+
+
+def _shared(one: list[int], other: list[int]) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next(place for place, (mine, theirs) in pairs if mine != theirs)
+
+
+def weaknesses(table: list[dict[str, Any]]) -> list[str]:
+    """What the model can hardly do, in a sentence each."""
+    return [
+        f"Step {row['step']} of {row['family']} has {figure} {row[figure]}; "
+        f"at least {least} is needed. Teach it longer or drill it more."
+        for row in table
+        for figure, least in LEAST.items()
+        if row[figure] < least
     ]
 
 

@@ -1,9 +1,9 @@
-"""The tasks of the ledger desk: dataset rows, the grader, and the demo's settings."""
+"""The tasks of the ledger desk: dataset rows and the grader."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from hone.demo.world.company import company
@@ -19,16 +19,39 @@ def training_rows(seed: int = 0, count: int = 400) -> Iterator[dict[str, Any]]:
 
 
 def validation_rows(seed: int = 0, count: int = 200) -> Iterator[dict[str, Any]]:
-    """Rows about other companies than the training ones."""
-    return _rows("validation", VALIDATION_COMPANIES, seed, count)
+    """Rows about other companies; none asks and answers what a training row of that seed does.
+
+    Other companies alone do not see to that: a product is the same everywhere, and two companies
+    may have the same auditor.
+    """
+    known = {asked_and_answered(row) for row in training_rows(seed)}
+    return _rows("validation", VALIDATION_COMPANIES, seed, count, known)
 
 
-def _rows(split: str, companies: range, seed: int, count: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    split: str,
+    companies: range,
+    seed: int,
+    count: int,
+    known: Collection[tuple[str, str]] = (),
+) -> Iterator[dict[str, Any]]:
     dice = random.Random(f"ledger desk {split} {seed}")
     for index in range(count):
-        number = dice.choice(companies)
         family = FAMILIES[index % len(FAMILIES)]
-        yield as_row(number, ask(company(number), family, dice))
+        row = _row(companies, family, dice)
+        while asked_and_answered(row) in known:
+            row = _row(companies, family, dice)
+        yield row
+
+
+def _row(companies: range, family: str, dice: random.Random) -> dict[str, Any]:
+    number = dice.choice(companies)
+    return as_row(number, ask(company(number), family, dice))
+
+
+def asked_and_answered(row: dict[str, Any]) -> tuple[str, str]:
+    """What a model that learns rows by heart would know of this one."""
+    return row["messages"][-1]["content"], row["answer"]
 
 
 def as_row(number: int, question: Question) -> dict[str, Any]:

@@ -30,9 +30,11 @@ from hone.demo.workspace import (
     tools_allow,
     workspace_seed,
 )
-from jobs.models import Job
+from jobs.models import Job, Status
+from jobs.selectors import job_overview
 
 LONGEST_S = 3600.0
+NEXT_RUN = "The next `make demo` cancels it and starts another."
 
 
 class Command(BaseCommand):
@@ -66,7 +68,9 @@ class Command(BaseCommand):
                     group.start(program)
                 job = self._follow(job, group)
         except KeyboardInterrupt as interrupt:
-            raise CommandError(f"Interrupted. {job.id} stays queued in its folder.") from interrupt
+            raise CommandError(
+                f"Interrupted. {job.id} is left unfinished. {NEXT_RUN}"
+            ) from interrupt
         self._report(job, workspace)
 
     def _follow(self, job: Job, group: ProcessGroup) -> Job:
@@ -76,17 +80,19 @@ class Command(BaseCommand):
             for step in summary.steps_after(job, shown):
                 self.stdout.write(summary.step_line(step))
                 shown = step.step
-            if job.is_final:
+            if job.is_final or job.status == Status.PAUSED:
                 return job
             fallen = group.fallen()
             if fallen:
                 raise CommandError(f"{fallen} ended by itself.\n{group.last_lines(fallen)}")
             time.sleep(0.5)
-        raise CommandError(f"{job.id} did not end within {LONGEST_S:.0f} s.")
+        raise CommandError(f"{job.id} did not end within {LONGEST_S:.0f} s. {NEXT_RUN}")
 
     def _report(self, job: Job, workspace: Workspace) -> None:
         for line in summary.table(job, workspace.validation):
             self.stdout.write(line)
         self.stdout.write(json.dumps(summary.as_json(job)))
-        if job.status != "succeeded":
+        if job.status == Status.PAUSED:
+            raise CommandError(f"{job.id} is paused: {job_overview(job).pause_text} {NEXT_RUN}")
+        if job.status != Status.SUCCEEDED:
             raise CommandError(f"The job ended as {job.status}: {job.error_message}")

@@ -26,12 +26,15 @@ from hone.demo.processes import (
     workers,
 )
 from hone.demo.workspace import (
-    Workspace,
+    EMAIL,
     child_environment,
     demo_job_create,
+    sign_in_password,
     tool_port,
     tools_allow,
+    tools_follow_port,
     unfinished_jobs,
+    workspace_find,
     workspace_seed,
 )
 
@@ -61,32 +64,45 @@ class Command(BaseCommand):
     def _run(self, port: int, *, start_job: bool) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         tools_allow()
-        workspace = workspace_seed()
-        resumed = unfinished_jobs()
-        if start_job and workspace.fresh:
-            demo_job_create(workspace, seed=1)
+        news = self._prepare(start_job=start_job)
         with process_group(settings.DATA_DIR / "logs", child_environment()) as group:
             for program in [tool_server(tool_port()), *workers(_manage()), web(port)]:
                 group.start(program)
             if not wait_for_port(port, seconds=START_S, alive=group.running["web"]):
                 raise CommandError(f"The web server did not start.\n{group.last_lines('web')}")
-            self._greet(port, workspace, resumed)
+            self._greet(port, news)
             self._watch(group)
         self.stdout.write("Stopped. `make up` goes on from here.")
 
-    def _greet(self, port: int, workspace: Workspace, resumed: list[str]) -> None:
-        lines = [
-            "",
-            f"  Hone is at        http://127.0.0.1:{port}",
-            f"  Sign in with      {workspace.email}",
-            f"  Password          {workspace.password}",
-            f"  Data and logs     {settings.DATA_DIR}",
-        ]
+    def _prepare(self, *, start_job: bool) -> list[str]:
+        """Make the workspace the first time; later what people did to it stays. Returns news."""
+        organisation = workspace_find()
+        if organisation is None:
+            workspace = workspace_seed()
+            if not start_job:
+                return []
+            demo_job_create(workspace, seed=1)
+            return ["The demo job is starting: open the page and watch it learn."]
+        resumed, news = unfinished_jobs(), []
         if resumed:
-            lines.append(f"  Going on with     {', '.join(resumed)}")
-        elif workspace.fresh:
-            lines.append("  The demo job is starting: open the page and watch it learn.")
-        self.stdout.write("\n".join([*lines, "  Ctrl-C ends everything.", ""]))
+            news.append(f"Going on with     {', '.join(resumed)}")
+        try:
+            tools_follow_port(organisation)
+        except UserError as error:
+            news.append(f"The demo's tools keep their old port: {error.message}")
+        return news
+
+    def _greet(self, port: int, news: list[str]) -> None:
+        changed = f"changed since; forgotten: `python manage.py set_password {EMAIL}`"
+        lines = [
+            f"Hone is at        http://127.0.0.1:{port}",
+            f"Sign in with      {EMAIL}",
+            f"Password          {sign_in_password() or changed}",
+            f"Data and logs     {settings.DATA_DIR}",
+            *news,
+            "Ctrl-C ends everything.",
+        ]
+        self.stdout.write("\n".join(["", *(f"  {line}" for line in lines), ""]))
 
     def _watch(self, group: ProcessGroup) -> None:
         try:

@@ -1,0 +1,53 @@
+"""An engine or a worker failed while it held a run: try again, but not for ever at one step."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.db import transaction
+
+from jobs.models import Run
+from jobs.services.bell import ring
+from jobs.services.ending import run_fail
+from jobs.services.lease import Lease, fence, run_release
+from jobs.services.state import event_record
+from jobs.services.tuning import periods
+
+MOST_DEATHS = 3
+WORDS = {"engine": "The engine ended", "worker": "The worker failed"}
+
+
+def run_note_death(lease: Lease, *, who: Literal["engine", "worker"], how: str, log: str) -> bool:
+    """Note what ended the work and give the run back after a wait; True where it is tried again.
+
+    Where it died too often at one step, the run fails with the cause.
+    """
+    with transaction.atomic():
+        # Fence first: the figures below are those of this holder's run.
+        fence(lease, epoch=lease.epoch)
+        last_step, before = Run.objects.values_list("last_step", "deaths").get(pk=lease.run_id)
+        deaths = before + 1
+        if deaths >= MOST_DEATHS:
+            crash_loop_fail(lease, step=last_step + 1, deaths=deaths, how=how, log=log)
+            return False
+        event_record(
+            job_id=lease.job_id,
+            run_id=lease.run_id,
+            level="warn",
+            code=f"{who}_died",
+            text=f"{WORDS[who]} after step {last_step} ({how}). It starts again.",
+        )
+        wait_s = periods().retry * 2 ** (deaths - 1)
+        run_release(lease, died=True, wait_s=wait_s)
+        if not wait_s:
+            ring(lease.run_id)
+    return True
+
+
+def crash_loop_fail(lease: Lease, *, step: int, deaths: int, how: str, log: str) -> None:
+    """Give up at a step that was begun too often."""
+    text = (
+        f"Step {step} was begun {deaths} times and never finished: {how}. The last lines of the "
+        "engine's log are below. Clone the job with what they ask for changed."
+    )
+    run_fail(lease, code="crash_loop", text=text, log=log)

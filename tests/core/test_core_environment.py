@@ -1,0 +1,128 @@
+"""A variable that cannot be is a sentence with its name, its value and the way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from hone.core import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "²", "9" * 19])
+def test_what_is_no_whole_number_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HONE_X", value)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        environment.whole_number("HONE_X", 7)
+    assert str(caught.value) == (
+        f"HONE_X is {value!r}, which is no whole number above 0. Set it to one, as 7, or unset it."
+    )
+
+
+def test_what_is_unset_or_empty_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.whole_number("HONE_X", 7) == 7
+    for value in ("", "7"):
+        monkeypatch.setenv("HONE_X", value)
+        assert environment.whole_number("HONE_X", 7) == 7
+    monkeypatch.setenv("HONE_X", "")
+    assert environment.json_object("HONE_X") == {}
+    assert environment.one_of("HONE_X", ("A", "B"), "B") == "B"
+    assert environment.words("HONE_X") == []
+
+
+def test_a_word_that_is_not_known_is_named_with_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HONE_X", "loud")
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^HONE_X is 'loud'\. Set it to one of A, B, or"
+    ):
+        environment.one_of("HONE_X", ("A", "B"), "B")
+
+
+@pytest.mark.parametrize("value", ["{secret", '["secret"]', '{"a": 1e999, "key": "secret"}'])
+def test_options_that_cannot_be_read_are_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("HONE_X", value)
+    with pytest.raises(ImproperlyConfigured, match="^HONE_X cannot be read; ") as caught:
+        environment.json_object("HONE_X")
+    assert "secret" not in str(caught.value).replace("secrets", "")
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HONE_X", str(tmp_path / "file" / "data"))
+    with pytest.raises(ImproperlyConfigured) as caught:
+        environment.folder("HONE_X", tmp_path)
+    assert str(caught.value) == (
+        f"HONE_X is {tmp_path}/file/data, and no folder can be made there: Not a directory. "
+        "Set it to a folder that you may write to."
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("foo://x", "foo://x"),
+        ("mysql://me:hush@h/n", "mysql://me:***@h/n"),
+        ("postgres://me:hu/sh@h:1/n", "postgres://me:***@h:1/n"),
+        ("postgres://me:hu?sh@h/n", "postgres://me:***@h/n"),
+        ("mysql://me:hu@sh@h/n?password=hush", "mysql://me:***@h/n"),
+        ("postgres://me:hush", "postgres://me:***"),
+        ("postgres://me:hush@h", "postgres://me:***@h"),
+        ("postgres://h:70000x/n", "postgres://h:***"),
+    ],
+)
+def test_a_database_that_cannot_be_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    monkeypatch.setenv("HONE_X", url)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        environment.database("HONE_X", "")
+    assert str(caught.value).startswith(
+        f"HONE_X is {shown!r}, which names no PostgreSQL or SQLite database. Write postgres://"
+    )
+
+
+def test_a_database_that_can_be_is_djangos_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HONE_X", "postgres://me:p%40ss@db:6432/n")
+    found = environment.database("HONE_X", "")
+    assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"], found["NAME"]) == (
+        *("me", "p@ss", "db"),
+        6432,
+        "n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DATABASE_URL", "foo://x", "DATABASE_URL is 'foo://x', which names no PostgreSQL or"),
+        ("HONE_MAX_DATASET_ROWS", "abc", "HONE_MAX_DATASET_ROWS is 'abc', which is no whole"),
+        ("HONE_STORAGE_OPTIONS", "{", "HONE_STORAGE_OPTIONS cannot be read; its value may hold"),
+        ("HONE_LOG_LEVEL", "loud", "HONE_LOG_LEVEL is 'loud'. Set it to one of DEBUG, INFO,"),
+        ("HONE_OUTBOUND_ALLOW", "x", "HONE_OUTBOUND_ALLOW: 'x' is no entry for allowed"),
+    ],
+)
+def test_a_command_ends_with_the_sentence_alone(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "doctor"],
+        env={**os.environ, "HONE_DATA_DIR": str(tmp_path), name: value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"✗ settings  {said}")
+    assert ran.stderr.count("\n") == 1

@@ -1,0 +1,128 @@
+"""The pages of tools: what is typed is refused in words, and a call shows all there is to see."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from hone.accounts.models import Organisation, User
+from hone.tools.models import Tool, ToolVersion
+from hone.tools.services import ToolFields, tool_create
+
+SECRET = "canary-4711/x"
+
+
+class Faulty(BaseHTTPRequestHandler):
+    """Sends its secret back, in a body that is no answer."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        broken = json.dumps({"error": "<b>no database</b>", "key": self.headers["X-Key"]})
+        body, status = (broken, 503) if self.path == "/broken" else ("<i>hello</i>" * 500, 200)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the test reads the page."""
+
+
+@pytest.fixture
+def place(settings: Settings) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
+    settings.OUTBOUND_ALLOW = (f"127.0.0.1:{server.server_port}",)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield settings.OUTBOUND_ALLOW[0]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def member(bob: User) -> Client:
+    client = Client()
+    client.force_login(bob)
+    return client
+
+
+def register(bob: User, organisation: Organisation, url: str) -> Tool:
+    fields = ToolFields(url=url, timeout_s=60, headers={"X-Key": SECRET})
+    made = tool_create(acting_user=bob, organisation=organisation, name="search", fields=fields)
+    return made.tool
+
+
+def call(member: Client, tool: Tool, **form: str) -> str:
+    page = member.post(f"/tools/{tool.pk}/call/", {"arguments": "{}", "item": "{}", **form})
+    assert page.status_code == 200
+    return page.content.decode().replace("\u202f", " ")
+
+
+def test_a_reply_that_is_a_fault_is_shown_escaped_and_without_the_secret(
+    member: Client, bob: User, organisation: Organisation, place: str
+) -> None:
+    page = call(member, register(bob, organisation, f"http://{place}/broken"))
+    assert "search answered HTTP 503." in page
+    assert "&quot;error&quot;: &quot;&lt;b&gt;no database&lt;/b&gt;&quot;" in page
+    assert "&quot;key&quot;: &quot;**********&quot;" in page
+    assert "canary" not in page
+    assert "<dd>503</dd>" in page
+    assert "first 4 kB" not in page
+    assert f"POST http://{place}/broken" in page
+
+
+def test_garbage_is_shown_up_to_4_kb(
+    member: Client, bob: User, organisation: Organisation, place: str
+) -> None:
+    page = call(member, register(bob, organisation, f"http://{place}/garbage"))
+    assert page.count("&lt;i&gt;hello&lt;/i&gt;") == 341
+    assert "Its first 4 kB are shown." in page
+    assert "<dd>200</dd>" in page
+
+
+def test_the_page_says_how_long_a_call_may_take_here(
+    member: Client, bob: User, organisation: Organisation
+) -> None:
+    tool = register(bob, organisation, "https://tools.example.org/x")
+    page = member.get(f"/tools/{tool.pk}/").content.decode().replace("\u202f", " ")
+    assert "ends after 30 s; a job waits up to 1 min 00 s." in page
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (r'{"x": "\ud800"}', "item holds a lone surrogate"),
+        ('{"x": 1e999}', "not finite or too large"),
+        ('{"x": 1, "x": 2}', "stands twice"),
+        ('{"x": ' + "9" * 5000 + "}", "A number has 5000 digits"),
+    ],
+)
+def test_a_row_that_cannot_be_sent_is_refused_in_words(
+    member: Client, bob: User, organisation: Organisation, item: str, said: str
+) -> None:
+    page = call(member, register(bob, organisation, "https://tools.example.org/x"), item=item)
+    assert said in page
+    assert "sys." not in page
+
+
+def test_a_header_that_is_typed_twice_is_refused_by_name(member: Client) -> None:
+    form = {
+        "name": "search",
+        "url": "https://tools.example.org/x",
+        "parameters": "{}",
+        "effects": "reads",
+        "timeout_s": "60",
+        "max_concurrency": "1",
+        "headers": "X-Key: one\nX-Team: blue\n\nx-key: two",
+    }
+    page = member.post("/tools/new/", form).content.decode()
+    assert "Line 4 gives the header x-key a second time. Remove one." in page
+    assert not ToolVersion.objects.exists()
