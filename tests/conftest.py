@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from django.test import override_settings
 
 from hone.accounts.models import Membership, Organisation, Role, User
 
@@ -12,6 +15,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser's tests go last: Playwright keeps an event loop running in this thread to the
     end of the session, and `asyncio.run` refuses to start beside it."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    with override_settings(PASSWORD_HASHERS=["tests.passwords.QuickArgon2"]):
+        yield
 
 
 @pytest.fixture

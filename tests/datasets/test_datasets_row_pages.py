@@ -64,6 +64,7 @@ def test_of_a_longer_row_the_beginning_is_read_and_its_size_known(store: Any) ->
     assert (last.text, last.size) == (long[:100], len(long))
 
 
+@pytest.mark.slow
 def test_a_giant_row_is_never_read_whole(
     bob: User, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,7 @@ def test_the_model_is_qwen3_with_the_tokenizer_and_template_of_the_demo() -> Non
 
 
 @built
+@pytest.mark.slow
 def test_the_probe_that_is_kept_is_the_weights_own(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     shutil.copytree(WEIGHTS, tmp_path, dirs_exist_ok=True)

@@ -45,6 +45,7 @@ def gone_soon(pids: set[int]) -> bool:
 
 
 @pytest.mark.parametrize("bwrap", MODES)
+@pytest.mark.slow
 def test_closing_leaves_no_process(bwrap: bool) -> None:
     before = processes_below(os.getpid())
     opened = PythonSandbox(wall_s=20.0, bwrap=bwrap)
@@ -66,6 +67,7 @@ def test_closing_leaves_no_process(bwrap: bool) -> None:
 
 
 @pytest.mark.parametrize("bwrap", MODES)
+@pytest.mark.slow
 def test_a_server_that_dies_is_started_again_and_the_call_is_tried_again(bwrap: bool) -> None:
     with PythonSandbox(wall_s=20.0, bwrap=bwrap) as opened, ThreadPoolExecutor(1) as threads:
         opened.start()
@@ -178,6 +180,7 @@ opened.run("def grade(sample, item):\\n  while True: pass", {}, {})
 
 
 @pytest.mark.parametrize("bwrap", MODES)
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_owner(bwrap: bool) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(bwrap)], stdout=subprocess.PIPE, text=True

@@ -155,6 +155,7 @@ def test_pause_and_resume_lose_no_step(make_job, fake_engine, alice) -> None:
 
 
 @pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.slow
 def test_cancel_ends_the_engine_even_if_it_does_not_listen(
     make_job, fake_engine, alice, deaf: bool
 ) -> None:
@@ -171,6 +172,7 @@ def test_cancel_ends_the_engine_even_if_it_does_not_listen(
     assert process_start(pgid) == ""
 
 
+@pytest.mark.slow
 def test_a_killed_engine_is_started_again_and_no_step_is_lost(make_job, fake_engine) -> None:
     fake_engine(step_s=0.2)
     job = make_job(steps=4)
@@ -184,6 +186,7 @@ def test_a_killed_engine_is_started_again_and_no_step_is_lost(make_job, fake_eng
     assert JobEvent.objects.filter(job=job, code="engine_died").count() == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_must_end_gives_the_run_back_at_once(make_job, fake_engine) -> None:
     fake_engine(step_s=0.2)
     job = make_job(steps=4)
@@ -214,6 +217,7 @@ def test_a_holder_that_cannot_renew_stops_its_engine(make_job, fake_engine, monk
     assert process_start(run_of(job).pgid) == ""
 
 
+@pytest.mark.slow
 def test_a_stale_holder_is_stopped_by_the_next_one(make_job, fake_engine) -> None:
     fake_engine(step_s=0.3)
     job = make_job(steps=2)

@@ -54,6 +54,7 @@ def test_a_storage_that_is_away_for_a_moment_costs_nothing(
     assert Run.objects.get(job=job).infra_attempts == 0
 
 
+@pytest.mark.slow
 def test_a_storage_that_stays_away_pauses_the_job_until_it_answers(
     make_job, fake_engine, elsewhere, monkeypatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_stored_checkpoints_that_no_longer_count_are_deleted(
     assert [row.step for row in Checkpoint.objects.filter(run=run, available=True)] == [4, 5]
 
 
+@pytest.mark.slow
 def test_a_fetch_that_breaks_off_leaves_no_half_checkpoint(
     make_job, fake_engine, elsewhere, monkeypatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_of_many_runs_the_oldest_are_rung_for(make_job: MakeJob, bells: Bells) -
     assert bells.take() == runs(*jobs[:MOST_BELLS])
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_down_is_asked_once_a_sweep(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
