@@ -26,7 +26,8 @@ CHUNK = 1024 * 1024
 MANIFEST = "MANIFEST.json"
 CARD = "README.md"
 STATE = "state.json"
-PEFT = ("adapter_config.json", "adapter_model.safetensors")
+WEIGHTS = "adapter_model.safetensors"
+PEFT = ("adapter_config.json", WEIGHTS)
 """What of a checkpoint is an adapter; the rest is for resuming."""
 
 _Entry = dict[str, Any]
@@ -94,6 +95,8 @@ def adapter_zip(adapter: Adapter) -> Iterator[bytes]:
     folder = _Folder(adapter.run_id, adapter.path, "adapter")
     listed = _listed(folder)
     _verify(folder, listed, listed)
+    if listed.get(WEIGHTS, {}).get("sha256") != adapter.sha256:
+        raise _corrupt("The weights of the adapter are not those that were proved")
     return _pieces({name: partial(folder.open, name) for name in (MANIFEST, *listed)})
 
 

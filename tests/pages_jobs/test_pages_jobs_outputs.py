@@ -53,7 +53,7 @@ def done(running: Job, lease: Lease) -> Job:
     adapter = events.AdapterRef(
         step=4,
         path="adapter",
-        sha256="9be1" * 16,
+        sha256=hashlib.sha256(b"weights").hexdigest(),
         bytes=18_400_000,
         proof_max_abs_logprob_diff=3.1e-6,
         proof_tokens=512,
@@ -83,6 +83,16 @@ def test_a_changed_file_is_not_offered_and_the_page_says_which(owner: Client, do
     (done.adapter.folder / "adapter_model.safetensors").write_bytes(b"other")
     page = owner.get(f"/jobs/{done.pk}/adapter.zip", follow=True).content.decode()
     assert "The adapter does not match its manifest (adapter_model.safetensors" in page
+
+
+def test_weights_that_were_replaced_with_their_manifest_are_not_offered(
+    owner: Client, done: Job
+) -> None:
+    others = {**FILES, "adapter_model.safetensors": b"other"}
+    (done.adapter.folder / "adapter_model.safetensors").write_bytes(b"other")
+    (done.adapter.folder / "MANIFEST.json").write_text(json.dumps({"files": as_listed(others)}))
+    page = owner.get(f"/jobs/{done.pk}/adapter.zip", follow=True).content.decode()
+    assert "The weights of the adapter are not those that were proved, so it is not" in page
 
 
 def test_a_job_without_an_adapter_has_no_download(owner: Client, running: Job) -> None:
