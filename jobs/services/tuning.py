@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-
-def _seconds(name: str, default: float) -> float:
-    return float(os.environ.get(name) or default)
+from hone.core.environment import seconds
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,13 @@ class Periods:
 
 def periods() -> Periods:
     """The periods in force; each `HONE_*_S` variable overrides one."""
-    lease = _seconds("HONE_LEASE_S", 30.0)
+    lease = seconds("HONE_LEASE_S", 30.0)
     return Periods(
         lease=lease,
-        renew=_seconds("HONE_RENEW_S", lease * 7 / 30),
+        renew=seconds("HONE_RENEW_S", lease * 7 / 30),
         margin=lease / 6,
-        sweep=_seconds("HONE_SWEEP_S", 5.0),
-        probe=_seconds("HONE_PROBE_S", 60.0),
-        retry=_seconds("HONE_RETRY_S", 2.0),
-        grace=_seconds("HONE_GRACE_S", 20.0),
+        sweep=seconds("HONE_SWEEP_S", 5.0),
+        probe=seconds("HONE_PROBE_S", 60.0),
+        retry=seconds("HONE_RETRY_S", 2.0),
+        grace=seconds("HONE_GRACE_S", 20.0),
     )

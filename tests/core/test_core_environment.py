@@ -25,6 +25,21 @@ def test_what_is_no_whole_number_is_named(monkeypatch: pytest.MonkeyPatch, value
     )
 
 
+@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", "30 s"])
+def test_what_is_no_length_of_time_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HONE_X", value)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        environment.seconds("HONE_X", 30.0)
+    assert str(caught.value) == (
+        f"HONE_X is {value!r}, which is no number of seconds. Set it to one, as 30, or unset it."
+    )
+
+
+def test_a_length_of_time_may_be_a_part_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HONE_X", "0.25")
+    assert environment.seconds("HONE_X", 30.0) == 0.25
+
+
 def test_what_is_unset_or_empty_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.whole_number("HONE_X", 7) == 7
     for value in ("", "7"):

@@ -6,6 +6,7 @@ ends in logs.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -53,6 +54,21 @@ def whole_number(name: str, default: int) -> int:
             f"Set it to one, as {default}, or unset it."
         )
     return int(value)
+
+
+def seconds(name: str, default: float) -> float:
+    """A length of time, 0 or more."""
+    value = os.environ.get(name) or str(default)
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ImproperlyConfigured(
+            f"{name} is {value[:SHOWN]!r}, which is no number of seconds. "
+            f"Set it to one, as {default:g}, or unset it."
+        )
+    return found
 
 
 def json_object(name: str) -> dict[str, Any]:
