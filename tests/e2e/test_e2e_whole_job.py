@@ -122,7 +122,7 @@ def _start_job(page: Page) -> str:
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)
     checks = page.locator("#checks")
-    expect(checks).to_contain_text("4 steps.", timeout=20_000)
+    expect(checks).to_contain_text("Steps: 4.", timeout=20_000)
     expect(checks).to_contain_text("0 problems")
     if page.locator("#id_accept").count():
         page.locator("#id_accept").check()
