@@ -20,9 +20,10 @@ from jobs.engine.types import FAULTS, StopReason, Task, Trajectory
 
 FAULT_SHARE_MAX = 0.5
 TRIES = 3
+SHOWN_ANSWER = 200
 REMEDIES: dict[PauseReason, str] = {
-    "tool_unavailable": "Resume it when the tool answers again.",
-    "grader_unavailable": "Resume it when the grader answers again.",
+    "tool_unavailable": "It goes on by itself when the tool answers again.",
+    "grader_unavailable": "It goes on by itself when the grader answers again.",
     "too_slow": (
         "Resume it when the machine has less to do, or clone it with more seconds a trajectory "
         "or fewer tasks a step."
@@ -85,7 +86,7 @@ class Batch:
                 cause, _ = _commonest_cause(lost)
                 return reason, (
                     f"{len(lost)} of {len(members)} rollouts were lost to {what}, most often: "
-                    f"{cause}"
+                    f"{cause.rstrip('.')} (for example row {_example(lost, cause).row + 1})"
                 )
         return None
 
@@ -98,15 +99,26 @@ class Batch:
         if len(lost) <= FAULT_SHARE_MAX * total:
             return None
         cause, times = _commonest_cause(lost)
+        example = _example(lost, cause)
         cause = cause.removeprefix("grader: ").rstrip(".")
         others = f", and {len(lost)} of {total} have no reward" if times < len(lost) else ""
         return (
-            f"{cause} in {times} of {total} rollouts{others}. Nothing of this step was trained. "
-            "Mend the grader and clone the job."
+            f"{cause} in {times} of {total} rollouts{others}; for example in row "
+            f"{example.row + 1} with the answer {_shortened(example.answer)!r}. Nothing of this "
+            "step was trained. Mend the grader and clone the job."
         )
 
     def _grader_errors(self) -> list[Trajectory]:
         return [m for m in self.trajectories if m.stop not in FAULTS and not is_graded(m)]
+
+
+def _example(lost: Sequence[Trajectory], cause: str) -> Trajectory:
+    """One of those that were lost for this cause; no trajectory of a lost step is kept."""
+    return next((member for member in lost if member.cause == cause), lost[0])
+
+
+def _shortened(answer: str) -> str:
+    return answer if len(answer) <= SHOWN_ANSWER else f"{answer[:SHOWN_ANSWER]}…"
 
 
 def _commonest_cause(lost: Sequence[Trajectory]) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,9 @@ def _data_checks(chosen: Inputs, grader: Grader | None, checks: list[Check]) -> 
             checks.append(Check(topic, "problem", sentence, name, "dataset_unreadable"))
             continue
         found.append(seen)
-        checks += _file_checks(seen, topic, name, inputs.dataset_name(version))
+        title = inputs.dataset_name(version)
+        whole = None if rows is None else version.rows
+        checks += _file_checks(seen, topic, name, title, whole)
         checks += _tool_checks(seen, names)
     if len(found) == 2:
         checks.append(_overlap_check(*found))
@@ -253,18 +256,32 @@ def _look(
     return seen
 
 
-def _file_checks(seen: _Seen, topic: str, name: str, title: str) -> Iterator[Check]:
+def _file_checks(
+    seen: _Seen, topic: str, name: str, title: str, whole: int | None
+) -> Iterator[Check]:
+    """`whole`: the rows of the file that was split; None where the file is used as it is."""
     if seen.rows < LEAST_ROWS:
-        sentence = (
-            f"{title} gives {seen.rows} rows here; at least {LEAST_ROWS} are needed. Add rows, or "
-            "choose another file or split."
-        )
-        yield Check(topic, "problem", sentence, name, "too_few_rows")
+        rows = "1 row" if seen.rows == 1 else f"{seen.rows} rows"
+        sentence = f"{title} gives {rows} here; at least {LEAST_ROWS} are needed. "
+        yield Check(topic, "problem", sentence + _way_to_rows(whole), name, "too_few_rows")
     else:
         yield Check(topic, "ok", f"{title}: {seen.rows} rows, all readable.")
     if seen.bad_last:
         sentence = f"Row {seen.bad_last[0]} does not end with a `user` message."
         yield Check(topic, "problem", sentence, name, "dataset_last_role")
+
+
+def _way_to_rows(whole: int | None) -> str:
+    if whole is None:
+        return "Add rows, or choose another file."
+    if whole < 2 * LEAST_ROWS:
+        return (
+            f"A file of {whole} rows cannot be split: choose a validation file, or upload at "
+            f"least {2 * LEAST_ROWS} rows."
+        )
+    low, high = ceil(100 * LEAST_ROWS / whole) / 100, floor(100 - 100 * LEAST_ROWS / whole) / 100
+    share = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"Hold out a share of {share}, or choose a validation file."
 
 
 def _tool_checks(seen: _Seen, names: frozenset[str]) -> Iterator[Check]:

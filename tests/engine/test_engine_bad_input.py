@@ -174,7 +174,8 @@ def test_a_python_grader_that_raises_on_every_sample_fails_the_run(run):
     assert isinstance(last, Failed)
     assert last.code == "grader_failed"
     assert last.text.startswith(
-        "`grade` raised ZeroDivisionError: division by zero at line 2 in 2 of 2 rollouts. "
+        "`grade` raised ZeroDivisionError: division by zero at line 2 in 2 of 2 rollouts; "
+        "for example in row "
     )
     assert [event for event in events if event["event"] == "Message"] == []
 

@@ -13,7 +13,7 @@ from jobs.engine.collect import Collector
 from jobs.engine.errors import RunFailed, RunPaused
 from jobs.engine.reporting import EventWriter
 from jobs.engine.spec import DataSpec, JobSpec
-from jobs.engine.types import FAULTS, StopReason, Trajectory
+from jobs.engine.types import FAULTS, StopReason, Trajectory, Turn
 
 
 class InstantRunner:
@@ -43,6 +43,7 @@ class InstantRunner:
                 entropies=[0.0, 0.0],
                 kinds=[0, 1],
                 stop=self.stop_of(request.uid),
+                turns=[Turn(index=0, start=1, end=2, text="42", content="42")],
             )
             for request in requests
         ]
@@ -158,8 +159,8 @@ def test_a_dead_tool_server_pauses_the_run_after_three_tries(make_spec):
     paused, rounds, messages = collect(make_spec(max_refills=5), runner=dead)
     assert paused.reason == "tool_unavailable"
     assert paused.text.startswith(
-        "4 of 4 rollouts were lost to a tool fault, most often: tool ask: connection refused. "
-        "This was try 3 of 3"
+        "4 of 4 rollouts were lost to a tool fault, most often: tool ask: connection refused "
+        "(for example row 2). This was try 3 of 3"
     )
     assert len(rounds) == 3
     assert [message["code"] for message in messages] == ["tool_unavailable"] * 2
@@ -170,10 +171,10 @@ def test_a_machine_that_is_too_slow_pauses_the_run_at_once(make_spec):
     paused, rounds, messages = collect(make_spec(), runner=slow)
     assert (paused.reason, len(rounds), messages) == ("too_slow", 1, [])
     assert paused.text == (
-        "4 of 4 rollouts were lost to the clock, most often: time: not done within 600 s. "
-        "This was try 1 of 1, so the job is paused; nothing of this step was trained. Resume it "
-        "when the machine has less to do, or clone it with more seconds a trajectory or fewer "
-        "tasks a step."
+        "4 of 4 rollouts were lost to the clock, most often: time: not done within 600 s "
+        "(for example row 2). This was try 1 of 1, so the job is paused; nothing of this step was "
+        "trained. Resume it when the machine has less to do, or clone it with more seconds a "
+        "trajectory or fewer tasks a step."
     )
 
 
@@ -181,8 +182,8 @@ def test_a_grader_that_nobody_can_run_pauses_the_run_and_scores_nothing(make_spe
     paused, _, messages = collect(make_spec(), lambda *_: "no sandbox", validation=True)
     assert paused.reason == "grader_unavailable"
     assert paused.text.startswith(
-        "2 of 2 rollouts were lost to a grader fault, most often: grader: no sandbox. "
-        "This was try 3 of 3"
+        "2 of 2 rollouts were lost to a grader fault, most often: grader: no sandbox "
+        "(for example row 2). This was try 3 of 3"
     )
     assert len(messages) == 2
 
@@ -194,8 +195,8 @@ def test_a_grader_that_raises_by_itself_fails_the_run_at_once(make_spec, validat
         collect(make_spec(), lambda *_: None, runner, validation=validation)
     assert (failed.value.code, failed.value.permanent) == ("grader_failed", True)
     assert failed.value.text == (
-        f"{RAISED} in {tasks} of {tasks} rollouts. Nothing of this step was trained. "
-        "Mend the grader and clone the job."
+        f"{RAISED} in {tasks} of {tasks} rollouts; for example in row 2 with the answer '42'. "
+        "Nothing of this step was trained. Mend the grader and clone the job."
     )
     assert len(runner.rounds) == 1
 
@@ -210,7 +211,7 @@ def test_the_commonest_error_of_the_grader_is_the_one_that_is_told(make_spec):
     with pytest.raises(RunFailed) as failed:
         collect(make_spec(), three_of_four)
     assert failed.value.text.startswith(
-        f"{RAISED} in 2 of 4 rollouts, and 3 of 4 have no reward. Nothing"
+        f"{RAISED} in 2 of 4 rollouts, and 3 of 4 have no reward; for example in row "
     )
 
 

@@ -126,7 +126,25 @@ def test_a_value_that_does_not_fit_is_named(create, ask, name, value, sentence) 
 def test_a_split_that_leaves_too_few_rows_is_refused(create, ask) -> None:
     problems = refusal(create, replace(ask, validation_version=None, validation_share=0.25))
     assert [code for code, _, _ in problems] == ["too_few_rows", "too_few_rows"]
-    assert "gives 9 rows here; at least 10 are needed" in problems[0][2]
+    assert problems[0][2].endswith(
+        "gives 9 rows here; at least 10 are needed. A file of 12 rows cannot be split: choose a "
+        "validation file, or upload at least 20 rows."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "way"), [(20, "a share of 0.5,"), (24, "a share of 0.42 to 0.58,")]
+)
+def test_a_share_that_holds_out_too_little_is_told_what_would_do(
+    create, ask, organisation, alice, rows, way
+) -> None:
+    train = make_dataset(organisation, alice, [task(number) for number in range(rows)])
+    wanted = replace(ask, train_version=train.pk, validation_version=None, validation_share=0.05)
+    problems = refusal(create, wanted)
+    assert [code for code, _, _ in problems] == ["too_few_rows"]
+    assert problems[0][2].endswith(
+        f"gives 1 row here; at least 10 are needed. Hold out {way} or choose a validation file."
+    )
 
 
 def test_a_row_s_tool_that_is_not_chosen_is_refused_with_the_closest_name(
