@@ -111,10 +111,20 @@ class GraderForm(PlainForm):
         item = object_from_text(typed["item"].strip() or "{}", field="item")
         return typed_sample(typed["output_text"], calls), item
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether what is typed differs from what the page began with, line breaks aside."""
+        return self.is_bound and any(
+            self.data.get(name, "").replace("\r\n", "\n") != str(self.initial.get(name) or "")
+            for name in self.fields
+        )
+
     def refuse(self, error: UserError) -> None:
         """A refusal of the spec stands at the field that holds it here."""
         held = "source" if error.field == "spec" and "source" in self.fields else error.field
-        self.add_error(held if held in self.fields else None, error.message)
+        # The field's label stands before it already.
+        message = error.message.removeprefix(f"{held}: ")
+        self.add_error(held if held in self.fields else None, message)
 
 
 def typed_start(spec: Mapping[str, Any], edited: int | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ STOP_WORDS = {
 FLAG_WORDS = {
     "looped": "looped",
     "ungraded": "ungraded",
-    "malformed_call": "call not readable",
+    "malformed_call": "call not understood",
     "tool_error": "tool error",
     "tool_fault": "tool fault",
     "no_signal": "no signal",
@@ -30,6 +30,8 @@ CALL_WORDS = {
     "fault": "tool fault, ended the rollout (never trains)",
     "pending": "not made: the rollout ended first",
 }
+UNKNOWN_TOOL = "no such tool, shown to the model (trains)"
+NO_SIGNAL = "no learning signal"
 PHASE_WORDS = {
     "loading": "Loading the model",
     "evaluation": "Evaluating",

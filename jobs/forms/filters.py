@@ -28,18 +28,20 @@ class FilterForm(PlainForm):
     )
     flag = forms.ChoiceField(required=False, choices=[ANY, *FLAG_WORDS.items()])
     tool = forms.CharField(required=False, max_length=64)
-    row = forms.IntegerField(required=False, min_value=0, max_value=LARGEST, label="Task row")
+    row = forms.IntegerField(required=False, min_value=1, max_value=LARGEST, label="Task row")
     group = forms.CharField(required=False, max_length=80, widget=forms.HiddenInput)
     reward_from = forms.FloatField(required=False, label="Reward from")
     reward_to = forms.FloatField(required=False, label="to")
     text = forms.CharField(required=False, max_length=200)
 
     def filters(self) -> Filters:
-        """What was asked, without the fields that do not fit."""
+        """What was asked, without the fields that do not fit. People count rows from 1."""
         self.is_valid()
         known = {
             name: value for name, value in self.cleaned_data.items() if value not in {"", None}
         }
+        if "row" in known:
+            known["row"] -= 1
         return Filters(**known)
 
 

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Avg, Case, Count, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models import (
+    Avg,
+    BooleanField,
+    Case,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    IntegerField,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 
 from hone.accounts.models import Organisation
 from jobs.models import Adapter, BaseModel, Job, JobEvent, JobStep, Run, RunKind, Trajectory
 from jobs.selectors.listing import Filters, trajectory_rows
+from jobs.words import NO_SIGNAL
 
 EDGE = 1e-6
 """Rewards closer to 0 or 1 than this count as exactly that."""
@@ -139,12 +155,32 @@ def base_models_listed() -> QuerySet[BaseModel]:
     return BaseModel.objects.order_by("-enabled", "name")
 
 
-def warnings_of(jobs: Iterable[Job]) -> dict[str, str]:
-    """The reason why each paused job waits; one query for a whole list."""
-    paused = Run.objects.filter(job__in=list(jobs), kind=RunKind.TRAIN).filter(
-        ~Q(pause_reason="") & ~Q(pause_reason="asked")
+def attention_of(jobs: Iterable[Job]) -> dict[str, str]:
+    """Why each paused job waits, and which jobs learned nothing; one query for a whole list."""
+    runs = _runs_told(jobs)
+    return {
+        run.job_id: (run.pause_text or run.get_pause_reason_display())
+        if run.is_paused
+        else NO_SIGNAL
+        for run in runs.filter(Q(is_paused=True) | Q(is_silent=True))
+    }
+
+
+def has_no_signal(job: Job) -> bool:
+    """Whether the job has trained, and no step of it had a learning signal."""
+    found: bool = _runs_told([job]).filter(is_silent=True).exists()
+    return found
+
+
+def _runs_told(jobs: Iterable[Job]) -> Any:
+    steps = JobStep.objects.filter(run=OuterRef("pk"), step__gt=0)
+    trained = Exists(steps.filter(metrics__groups__total__isnull=False))
+    learned = Exists(steps.filter(metrics__groups__with_signal__gt=0))
+    is_paused = ~Q(pause_reason="") & ~Q(pause_reason="asked")
+    return Run.objects.filter(job__in=list(jobs), kind=RunKind.TRAIN).annotate(
+        is_paused=ExpressionWrapper(is_paused, output_field=BooleanField()),
+        is_silent=ExpressionWrapper(trained & ~learned, output_field=BooleanField()),
     )
-    return {run.job_id: run.pause_text or run.get_pause_reason_display() for run in paused}
 
 
 def latest_event_id(organisation: Organisation) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from graders.models import Grader
 from graders.selectors import latest_versions
 from hone.accounts.models import Organisation
 from hone.datasets.models import DatasetVersion
-from hone.tools.models import ToolVersion
+from hone.tools.models import Tool, ToolVersion
 from jobs.selectors.access import base_models_ready
 
 Choice = tuple[Any, str]
@@ -34,6 +35,11 @@ def job_choices(organisation: Organisation) -> JobChoices:
         tools=_tools(organisation),
         graders=[(version.pk, str(version)) for version in latest_versions(organisation)],
     )
+
+
+def newest_version(parent: Tool | Grader) -> Any:
+    """What is offered of a tool or a grader; None where it is archived."""
+    return None if parent.archived else parent.versions.order_by("-number").first()
 
 
 def _datasets(organisation: Organisation) -> list[Choice]:

@@ -64,18 +64,28 @@ def trajectory_list(
     before: int | None = None,
     limit: int = PAGE,
 ) -> Page:
-    """A page of trajectories in the order they were made, after or before an id."""
+    """A page of trajectories after or before an id: newest step first, each in the order made."""
     rows = trajectory_rows(job, filters)
     if before is not None:
-        found = list(rows.filter(pk__lt=before).order_by("-pk")[: limit + 1])
+        step = _step(job, before)
+        earlier = Q(step__gt=step) | Q(step=step, pk__lt=before)
+        found = list(rows.filter(earlier).order_by("step", "-pk")[: limit + 1])
         more, shown = len(found) > limit, found[:limit][::-1]
         return Page(shown, shown[0].pk if more and shown else None, _last(shown))
     if after is not None:
-        rows = rows.filter(pk__gt=after)
-    found = list(rows.order_by("pk")[: limit + 1])
+        step = _step(job, after)
+        rows = rows.filter(Q(step__lt=step) | Q(step=step, pk__gt=after))
+    found = list(rows.order_by("-step", "pk")[: limit + 1])
     shown = found[:limit]
     first = shown[0].pk if after is not None and shown else None
     return Page(shown, first, _last(shown) if len(found) > limit else None)
+
+
+def _step(job: Job, trajectory_id: int) -> int:
+    """The step of a page's edge; -1 for an id that is not of this job."""
+    rows = Trajectory.objects.filter(run__job=job, pk=trajectory_id)
+    step: int | None = rows.values_list("step", flat=True).first()
+    return -1 if step is None else step
 
 
 def _last(rows: list[Trajectory]) -> int | None:

@@ -41,6 +41,8 @@ class Overview:
     pause_text: str = ""
     queue_place: int | None = None
     seconds_left: float | None = None
+    no_signal: bool = False
+    """It has trained, and no step had anything to learn from."""
 
 
 def job_overview(job: Job) -> Overview:
@@ -58,6 +60,7 @@ def job_overview(job: Job) -> Overview:
         pause_text=_pause_text(run),
         queue_place=queue_place(job),
         seconds_left=seconds_left(job, steps),
+        no_signal=_learned_nothing(steps),
     )
 
 
@@ -102,14 +105,18 @@ def _state_sentence(job: Job, run: Run) -> str:
         case Status.QUEUED:
             return "Waiting for a training worker."
         case Status.FAILED:
-            return f"Failed after step {max(job.last_step, 0)}: {job.error_message}"
+            return f"Failed {_when(job)}: {job.error_message}"
         case Status.PAUSED:
-            return f"Paused after step {max(job.last_step, 0)}. {_pause_text(run)}"
+            return f"Paused {_when(job)}. {_pause_text(run)}"
         case Status.CANCELLED:
-            return f"Cancelled after step {max(job.last_step, 0)}."
+            return f"Cancelled {_when(job)}."
         case Status.RUNNING if job.last_step < 0:
             return "The base model is being evaluated."
     return ""
+
+
+def _when(job: Job) -> str:
+    return f"after step {job.last_step}" if job.last_step >= 0 else "before step 0 was done"
 
 
 def _reward_sentence(run: Run, steps: list[JobStep]) -> str:
@@ -153,8 +160,17 @@ def _paired_change(run: Run, first: int, last: int) -> tuple[float, float, int] 
     return mean(changes), Z_95 * stdev(changes) / sqrt(len(changes)), len(changes)
 
 
+def _trained(steps: list[JobStep]) -> list[JobStep]:
+    return [step for step in steps if _of(step, "groups", "total") is not None and step.step]
+
+
+def _learned_nothing(steps: list[JobStep]) -> bool:
+    trained = _trained(steps)
+    return bool(trained) and not any(_of(step, "groups", "with_signal") for step in trained)
+
+
 def _signal_sentence(steps: list[JobStep]) -> str:
-    trained = [step for step in steps if _of(step, "groups", "total") is not None and step.step]
+    trained = _trained(steps)
     silent = [step for step in trained if not _of(step, "groups", "with_signal")]
     if not silent:
         return ""

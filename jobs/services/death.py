@@ -35,7 +35,7 @@ def run_note_death(lease: Lease, *, who: Literal["engine", "worker"], how: str, 
             run_id=lease.run_id,
             level="warn",
             code=f"{who}_died",
-            text=f"{WORDS[who]} after step {last_step} ({how}). It starts again.",
+            text=f"{WORDS[who]} in step {last_step + 1} ({how}). It starts again.",
         )
         wait_s = periods().retry * 2 ** (deaths - 1)
         run_release(lease, died=True, wait_s=wait_s)

@@ -178,6 +178,7 @@ def reward_chart(columns: Columns) -> Chart:
 def parts_chart(columns: Columns) -> Chart:
     """The means of the reward's parts, at most six of them, by name."""
     parts: dict[str, list[Value]] = columns["parts"] or columns["validation_parts"]
+    shown = [(name, tuple(parts[name])) for name in sorted(parts)[:MOST_PARTS]]
     return Chart(
         key="parts",
         title="By grader part",
@@ -185,10 +186,15 @@ def parts_chart(columns: Columns) -> Chart:
         unit="reward",
         steps=tuple(columns["step"]),
         series=tuple(
-            Series(name, f"s{index + 1}", tuple(parts[name]))
-            for index, name in enumerate(sorted(parts)[:MOST_PARTS])
+            Series(name, f"s{at + 1}", values, dashed=_is_drawn(values, shown[:at]))
+            for at, (name, values) in enumerate(shown)
         ),
     )
+
+
+def _is_drawn(values: tuple[Value, ...], before: Sequence[tuple[str, tuple[Value, ...]]]) -> bool:
+    """Whether an earlier line is the same: then this one is dashed, and both are seen."""
+    return any(values == drawn for _, drawn in before)
 
 
 def stops_chart(columns: Columns) -> Chart:

@@ -13,10 +13,10 @@ from hone.accounts.requests import MemberRequest, current_organisation
 from hone.accounts.selectors import access_organisation
 from jobs.errors import JobRefused
 from jobs.forms.new_job import NewJobForm
-from jobs.forms.prefill import clone_values
+from jobs.forms.prefill import Clone, clone_job
 from jobs.models import Job
 from jobs.selectors import access_job
-from jobs.selectors.choices import job_choices
+from jobs.selectors.choices import JobChoices, job_choices
 from jobs.services.checks import job_checks
 from jobs.services.create import job_create
 from jobs.services.request import Check, Checked
@@ -32,7 +32,7 @@ def new_job_page(request: MemberRequest) -> HttpResponse:
     """GET shows the form; POST checks it, and starts the job where `start` was pressed."""
     organisation = _writable(request)
     if request.method != "POST":
-        return _show(request, organisation, _empty_form(request, organisation))
+        return _first(request, organisation)
     form = NewJobForm(request.POST, choices=job_choices(organisation))
     if not form.is_valid():
         return _show(request, organisation, form, status=422)
@@ -76,12 +76,20 @@ def _writable(request: MemberRequest) -> Organisation:
     return access_organisation(request.user, organisation.pk, need="write")
 
 
-def _empty_form(request: MemberRequest, organisation: Organisation) -> NewJobForm:
-    source = _source(request)
-    initial: dict[str, Any] = clone_values(source) if source else {}
+def _first(request: MemberRequest, organisation: Organisation) -> HttpResponse:
+    """The form as it opens: empty, or filled in from an old job, with what became of its parts."""
+    choices = job_choices(organisation)
+    clone = _clone(request, choices)
+    initial = dict(clone.values)
     if request.GET.get("dataset"):
         initial["train_version"] = request.GET["dataset"]
-    return NewJobForm(initial=initial, choices=job_choices(organisation))
+    form = NewJobForm(initial=initial, choices=choices)
+    return _show(request, organisation, form, notices=clone.notices)
+
+
+def _clone(request: MemberRequest, choices: JobChoices) -> Clone:
+    source = _source(request)
+    return clone_job(source, choices) if source else Clone({}, [])
 
 
 def _source(request: MemberRequest) -> Job | None:
@@ -96,6 +104,7 @@ def _show(
     *,
     checked: Checked | None = None,
     problems: list[Check] | None = None,
+    notices: list[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     choices = job_choices(organisation)
@@ -109,6 +118,7 @@ def _show(
         "main_options": [each for each in options if each["main"]],
         "more_options": [each for each in options if not each["main"]],
         "problems": problems or [],
+        "notices": notices or [],
         **_checks(request, checked),
     }
     return render(request, "jobs/new.html", context, status=status)

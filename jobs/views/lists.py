@@ -13,7 +13,12 @@ from hone.accounts.requests import current_organisation
 from hone.core.htmx import target, vary
 from jobs.models import FINAL, Job, Status
 from jobs.selectors import job_list
-from jobs.selectors.browse import job_counts, latest_event_id, validation_trends, warnings_of
+from jobs.selectors.browse import (
+    attention_of,
+    job_counts,
+    latest_event_id,
+    validation_trends,
+)
 from jobs.views.headings import Badge, job_badge
 from jobs.views.svg import sparkline
 
@@ -80,7 +85,7 @@ def _asked(request: HttpRequest) -> tuple[str, str, int]:
 
 
 def _lines(jobs: list[Job]) -> dict[str, object]:
-    trends, warnings = validation_trends(jobs), warnings_of(jobs)
+    trends, attention = validation_trends(jobs), attention_of(jobs)
     lines = [
         JobLine(
             job=job,
@@ -89,7 +94,7 @@ def _lines(jobs: list[Job]) -> dict[str, object]:
             trend=sparkline(
                 trends.get(job.pk, []), low=0.0, high=1.0, label=f"Validation reward of {job.name}"
             ),
-            attention=warnings.get(job.pk) or job.error_message,
+            attention=job.error_message or attention.get(job.pk, ""),
         )
         for job in jobs
     ]

@@ -25,6 +25,7 @@ from jobs.selectors import (
     job_checkpoints,
     job_events,
 )
+from jobs.selectors.browse import has_no_signal
 from jobs.services.hyperparameters import AUTO
 from jobs.views.headings import heading
 from jobs.views.messages import tell
@@ -40,6 +41,7 @@ def checkpoints_page(request: MemberRequest, job_id: str) -> HttpResponse:
         **heading(request, job, "checkpoints"),
         "checkpoints": job_checkpoints(job),
         "adapter": Adapter.objects.filter(job=job).first(),
+        "no_signal": has_no_signal(job),
     }
     return render(request, "jobs/checkpoints.html", context)
 

@@ -44,10 +44,12 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     mark, since = job_mark(job), request.GET.get("since", "")
     if since == str(mark):
         return HttpResponse(status=204)
-    response = render(request, "jobs/job_pulse.html", _glance(request, job))
     before = since.split("~")
+    is_new_state = before[1:3] != [mark.status, mark.wanted]
+    glance = {**_glance(request, job), "announce": is_new_state}
+    response = render(request, "jobs/job_pulse.html", glance)
     events = ["job-step"] if before[0] != str(mark.step) else []
-    if before[1:3] != [mark.status, mark.wanted]:
+    if is_new_state:
         events.append("job-state")
     if events:
         response["HX-Trigger"] = ", ".join(events)
@@ -98,4 +100,5 @@ def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
         "rows": step_rows(steps[-TABLE_ROWS:]),
         "rows_left_out": max(0, len(steps) - TABLE_ROWS),
         "adapter": getattr(job, "adapter", None),
+        "no_signal": glance["overview"].no_signal,
     }

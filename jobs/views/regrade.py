@@ -17,7 +17,7 @@ from jobs.engine.types import LIMIT_STOPS
 from jobs.forms.regrade import RegradeForm
 from jobs.models import Job, Trajectory
 from jobs.selectors import access_job, access_trajectory, trajectory_body
-from jobs.selectors.tasks import task_item
+from jobs.selectors.tasks import formula, task, task_item
 from jobs.views.headings import heading
 
 
@@ -30,6 +30,8 @@ def regrade_page(request: MemberRequest, job_id: str, trajectory_id: int) -> Htt
     context = {
         **heading(request, job, "trajectories"),
         "trajectory": trajectory,
+        "task": task(job, trajectory),
+        "formula": formula(job.grader_version),
         "form": form,
         "capped": trajectory.stop in LIMIT_STOPS,
     }
@@ -51,4 +53,9 @@ def _graded(
     change = None
     if grading.reward is not None and trajectory.reward is not None:
         change = grading.reward - trajectory.reward
-    return {"grading": grading, "version": version, "change": change}
+    return {
+        "grading": grading,
+        "version": version,
+        "change": change,
+        "new_formula": formula(version),
+    }

@@ -10,6 +10,8 @@ from hone.core import figures
 from jobs.views.charts import Chart, Series
 from jobs.views.svg import bounds, picture
 
+LEVEL = "text-3"
+"""The colour of the base model's level, which is no news of a step."""
 _WRITERS = {
     "reward": figures.reward,
     "decimal": figures.decimal,
@@ -62,6 +64,6 @@ def caption(chart: Chart) -> str:
             for step, value in zip(chart.steps, line.values, strict=True)
             if value is not None
         ]
-        if known and not line.dashed:
+        if known and line.colour != LEVEL:
             parts.append(f"{line.label} {write(known[-1][1])} at step {known[-1][0]}")
     return f"{chart.title}: {', '.join(parts)}." if parts else f"{chart.title}: no data yet."

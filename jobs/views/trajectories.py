@@ -23,7 +23,7 @@ from jobs.selectors import (
     trajectory_siblings,
 )
 from jobs.selectors.browse import Bin, group_means, reward_histogram
-from jobs.selectors.tasks import task_messages
+from jobs.selectors.tasks import formula, task
 from jobs.views.headings import heading
 from jobs.views.turns import cut, turn_rows, verdict
 from jobs.words import FLAG_WORDS, STOP_WORDS
@@ -97,17 +97,17 @@ def reading(job: Job, trajectory: Trajectory) -> dict[str, Any]:
     """The context of a page about one trajectory; says so where its body cannot be read."""
     siblings = list(trajectory_siblings(trajectory))
     rewards = [each.reward for each in siblings if each.reward is not None]
+    row = task(job, trajectory)
     context: dict[str, Any] = {
         "trajectory": trajectory,
+        "task": row,
+        "formula": formula(job.grader_version),
         "stop": STOP_WORDS.get(trajectory.stop, trajectory.stop),
         "flags": [FLAG_WORDS.get(flag, flag) for flag in trajectory.flags],
         "siblings": siblings,
         "graded": len(rewards),
         "group_mean": sum(rewards) / len(rewards) if rewards else None,
-        "prompt": [
-            {"role": each["role"], "text": cut(each["text"])}
-            for each in task_messages(job, trajectory)
-        ],
+        "prompt": [{"role": each["role"], "text": cut(each["text"])} for each in row.messages],
     }
     try:
         body = trajectory_body(trajectory)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.engine.metrics import LOOP_STOPS, REPEATS_OF_A_LOOP
 from jobs.engine.types import LIMIT_STOPS, ToolCall, Trajectory, Turn
-from jobs.words import CALL_WORDS, STOP_WORDS
+from jobs.words import CALL_WORDS, STOP_WORDS, UNKNOWN_TOOL
 
 FIRST_LINES = 40
 FIRST_CHARACTERS = 4_000
@@ -34,6 +35,8 @@ class CallRow:
     arguments: Cut
     output: Cut
     status: str
+    error: str
+    """What went wrong, where the result does not say it."""
     repeats: int | None
     same: int
     """How many calls so far had the same name, arguments and result, itself among them."""
@@ -92,7 +95,8 @@ def _turn_row(
                 call=call,
                 arguments=cut(asked[1]),
                 output=cut(call.output or ""),
-                status=CALL_WORDS[call.status],
+                status=UNKNOWN_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
+                error=_error(call),
                 repeats=before if before < number else None,
                 same=results[got],
             )
@@ -110,6 +114,15 @@ def _turn_row(
     )
 
 
+def _is_unknown(call: ToolCall) -> bool:
+    return call.status == "malformed" and call.error.startswith("unknown tool ")
+
+
+def _error(call: ToolCall) -> str:
+    said = _is_unknown(call) or call.error in (call.output or "")
+    return "" if said else call.error
+
+
 def indented(arguments: str) -> str:
     """JSON arguments over several lines; what is no JSON stays as it is."""
     try:
@@ -123,7 +136,8 @@ def verdict(trajectory: Trajectory, rows: Sequence[TurnRow]) -> str:
     """How it ended and what came of it, in one line."""
     stop = STOP_WORDS.get(str(trajectory.stop), "unfinished")
     most = max((call.same for row in rows for call in row.calls), default=0)
-    repeated = f" The same call gave the same result {most} times." if most > 1 else ""
+    is_loop = most >= REPEATS_OF_A_LOOP or (most > 1 and trajectory.stop in LOOP_STOPS)
+    repeated = f" The same call gave the same result {most} times." if is_loop else ""
     if trajectory.reward is None:
         cause = f" ({trajectory.cause})" if trajectory.cause else ""
         return (

@@ -85,8 +85,9 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Before the CSRF check, which reads the whole form: nothing is read from a stranger.
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "hone.accounts.middleware.SignInMiddleware",
     "hone.core.middleware.ArrivalMiddleware",
+    "hone.core.middleware.FormAddressMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "hone.accounts.middleware.OrganisationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -6,7 +6,7 @@
   const formats = {
     reward: (v) => v.toFixed(3),
     decimal: (v) => v.toFixed(1),
-    small: (v) => v.toExponential(1),
+    small: (v) => (v ? v.toExponential(1) : "0"),
     share: (v) => (100 * v).toFixed(v && Math.abs(v) < 0.1 ? 1 : 0) + THIN + "%",
     count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", THIN),
     seconds: (v) => v.toFixed(v < 10 ? 1 : 0) + THIN + "s",

@@ -104,6 +104,57 @@ def test_the_operator_sets_anybodys_password(
     )
 
 
+def no_terminal(prompt: str) -> str:
+    raise EOFError
+
+
+def never_asked(prompt: str) -> str:
+    pytest.fail("A password was asked for.")
+
+
+@pytest.mark.parametrize(
+    ("command", "way_out"),
+    [
+        (
+            ("create_owner", "eve@example.org", "--organisation", "Eve's"),
+            "Run this in a terminal, or set HONE_OWNER_PASSWORD to the password.",
+        ),
+        (
+            ("set_password", "bob@example.org"),
+            "Run this in a terminal, or write the password to its standard input.",
+        ),
+    ],
+)
+def test_without_a_terminal_a_command_says_what_to_do(
+    bob: User, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], way_out: str
+) -> None:
+    monkeypatch.setattr(getpass, "getpass", no_terminal)
+    with pytest.raises(CommandError) as caught:
+        call_command(*command)
+    assert str(caught.value) == f"No password was typed, and nothing was changed. {way_out}"
+    assert (User.objects.count(), has(bob, OLD)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            ("create_owner", "bob@example.org", "--organisation", "Bob's"),
+            "bob@example.org has an account already. Sign in, or use another address.",
+        ),
+        (("create_owner", "bob", "--organisation", "Bob's"), "'bob' is no e-mail address."),
+        (("set_password", "eve@example.org"), "eve@example.org has no account. Check the address."),
+    ],
+)
+def test_the_address_is_looked_at_before_a_password_is_asked_for(
+    bob: User, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr(getpass, "getpass", never_asked)
+    with pytest.raises(CommandError) as caught:
+        call_command(*command)
+    assert str(caught.value) == said
+
+
 def test_a_person_without_an_account_is_named(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", lambda prompt: NEW)
     with pytest.raises(CommandError, match=r"^eve@example\.org has no account\. Check"):

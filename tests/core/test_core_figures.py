@@ -43,6 +43,7 @@ def test_what_is_absent_is_a_dash(shown: Callable[[float | None], str]) -> None:
         (figures.share, -0.5, "−50 %"),
         (figures.decimal, 2.345, "2.3"),
         (figures.small, 0.0000031, "3.1e-06"),
+        (figures.small, 0.0, "0"),
         (figures.duration, 0.091, "91 ms"),
         (figures.duration, 0.9999, "1.0 s"),
         (figures.duration, 6.2, "6.2 s"),

@@ -72,11 +72,45 @@ def test_other_white_space_around_a_row_is_refused() -> None:
     assert (error.problems[0].line, error.problems[0].code) == (10, "json")
 
 
-@pytest.mark.parametrize(("rows", "found"), [(0, "0 rows"), (1, "1 row"), (9, "9 rows")])
+@pytest.mark.parametrize(("rows", "found"), [(1, "1 row"), (9, "9 rows")])
 def test_a_file_has_at_least_ten_rows(rows: int, found: str) -> None:
     error, _ = _refused(LINE * rows)
     assert error.message == f"The file has {found}; at least 10 are needed. Add tasks."
     assert (error.code, error.field, error.total) == ("too_few_rows", "upload", 1)
+
+
+def test_a_file_of_blank_lines_has_no_rows() -> None:
+    error, _ = _refused(b"\n \n")
+    assert error.message == "The file has 0 rows; at least 10 are needed. Add tasks."
+
+
+def test_an_empty_file_is_called_so() -> None:
+    error, _ = _refused()
+    assert error.message == "The file is empty. Choose one with at least 10 tasks."
+    assert (error.code, error.total, error.problems[0].line) == ("empty", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "line"),
+    [
+        ([b"[\n", b"  {\n" * 200, b"]\n"], 1),
+        ([b"\n \t[" + LINE[:-1] + b"]"], 2),
+        ([b"[" + b" " * LONGEST_LINE], 1),
+        ([b"[" + b" " * LONGEST_LINE + b"\n"], 1),
+    ],
+)
+def test_one_json_array_is_one_problem(chunks: list[bytes], line: int) -> None:
+    error, _ = _refused(*chunks)
+    assert error.message == (
+        "The file begins with `[`, so it is one JSON array. Write one object a line, without the "
+        "brackets and the commas between them."
+    )
+    assert (error.code, error.total, error.problems[0].line) == ("array", 1, line)
+
+
+def test_an_array_further_down_is_a_bad_row() -> None:
+    error, _ = _refused(LINE * 9, b"[]\n")
+    assert [(each.line, each.code) for each in error.problems] == [(10, "shape")]
 
 
 def test_a_short_file_with_a_fault_tells_only_the_fault() -> None:

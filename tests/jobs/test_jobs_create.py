@@ -281,7 +281,7 @@ def test_a_tool_whose_address_may_not_be_called_is_a_problem_until_the_operator_
     assert (
         "problem",
         "`refund` at http://127.0.0.1:8765/refund: This address may not be called from here. Ask "
-        "the operator to allow it, or use a public address.",
+        "the operator to allow it with HONE_OUTBOUND_ALLOW, or use a public address.",
     ) in sentences(organisation, request, "Tools")
 
 

@@ -132,7 +132,7 @@ def test_an_error_of_the_worker_is_noted_each_time_and_named_in_the_end(
         f"Step 0 was begun 3 times and never finished: {cause}. The last lines"
     )
     noted = JobEvent.objects.filter(job=job, code="worker_died").values_list("text", flat=True)
-    assert set(noted) == {f"The worker failed after step -1 ({cause}). It starts again."}
+    assert set(noted) == {f"The worker failed in step 0 ({cause}). It starts again."}
     assert len(noted) == 2
 
 

@@ -61,6 +61,30 @@ def test_a_bad_file_is_reported_by_line_and_field_and_nothing_is_stored(member: 
     assert Dataset.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("called", "typed", "name"),
+    [("tasks.v2.jsonl", " ", "tasks.v2"), ("A.JSONL", "", "A"), ("a.jsonl", "mine", "mine")],
+)
+def test_a_dataset_without_a_name_takes_the_files(
+    member: Client, called: str, typed: str, name: str
+) -> None:
+    form = {"name": typed, "upload": SimpleUploadedFile(called, jsonl(12))}
+    assert member.post("/datasets/new/", form).status_code == 302
+    assert Dataset.objects.get().name == name
+
+
+def test_an_empty_file_is_no_line(member: Client) -> None:
+    page = member.post("/datasets/new/", {"upload": file(b"")}).content.decode()
+    assert '<td class="num">–</td>' in page
+    assert "The file is empty. Choose one with at least 10 tasks." in page
+
+
+def test_a_name_that_is_too_long_is_refused_with_its_length(member: Client) -> None:
+    form = {"name": "x" * 201, "upload": file(jsonl(12))}
+    page = member.post("/datasets/new/", form).content.decode()
+    assert "This has 201 characters; at most 200 fit. Shorten it." in page
+
+
 def test_no_file_is_refused_in_words(member: Client) -> None:
     page = member.post("/datasets/new/", {"name": "refunds"}).content.decode()
     assert "No file was chosen" in page
@@ -311,9 +335,25 @@ def test_a_grader_is_made_from_a_template(member: Client) -> None:
 def test_a_refused_grader_keeps_its_text(member: Client) -> None:
     form = {**SAMPLE, "name": "half", "source": "def grade(sample:", "do": "save"}
     page = member.post("/graders/new/?kind=python", form).content.decode()
-    assert "Line 1" in page
+    assert '<a href="#id_source">Source</a>: Line 1: ' in page
     assert "def grade(sample:" in page
     assert Grader.objects.count() == 0
+
+
+def unsaved(page: Any) -> str:
+    found = re.search(r'data-unsaved="(\w+)"', page.content.decode())
+    assert found is not None
+    return found[1]
+
+
+def test_the_editor_knows_what_is_not_saved(member: Client, things: Things) -> None:
+    path = f"/graders/{things.grader.pk}/edit/"
+    shown = member.get(path)
+    assert unsaved(shown) == "no"
+    spec = shown.context["form"].initial["spec"].replace("\n", "\r\n")
+    run = {**SAMPLE, "spec": spec, "do": "try", "edited": "1"}
+    assert unsaved(member.post(path, run)) == "no"
+    assert unsaved(member.post(path, {**run, "output_text": "Rome"})) == "yes"
 
 
 def test_the_second_of_two_savers_keeps_the_text_and_saves_on_top(

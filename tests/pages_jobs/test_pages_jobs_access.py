@@ -83,7 +83,8 @@ def test_a_viewer_may_change_nothing(viewer: Client, running: Job, action: str) 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
 def test_changes_are_made_by_post_only(owner: Client, running: Job, action: str) -> None:
-    assert owner.get(f"/jobs/{running.pk}/{action}/").status_code == 405
+    answer = owner.get(f"/jobs/{running.pk}/{action}/")
+    assert (answer.status_code, answer["Location"]) == (302, f"/jobs/{running.pk}/")
 
 
 def test_a_form_without_a_token_is_refused(alice: object, running: Job) -> None:

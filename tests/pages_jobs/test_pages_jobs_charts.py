@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobs.views.charts import Chart, Series, after, job_charts, reward_chart, stops_chart
+from jobs.views.charts import (
+    Chart,
+    Series,
+    after,
+    job_charts,
+    parts_chart,
+    reward_chart,
+    stops_chart,
+)
 from jobs.views.shown_charts import caption, shown_chart
 from jobs.views.svg import bounds, picture, sparkline
 
@@ -120,3 +128,14 @@ def test_a_caption_says_the_newest_known_value() -> None:
 def test_json_numbers_have_six_digits(value: float | None) -> None:
     sent = _line(value).as_json()["series"][0]["values"]
     assert sent == [None if value is None else 0.123457]
+
+
+def test_a_grader_part_that_is_the_same_as_an_earlier_one_is_dashed_over_it() -> None:
+    parts = {"a": [0.1, 0.2, 0.3], "b": [0.5, 0.5, 0.5], "c": [0.1, 0.2, 0.3]}
+    chart = parts_chart(_columns(parts=parts))
+    assert [(line.label, line.dashed) for line in chart.series] == [
+        ("a", False),
+        ("b", False),
+        ("c", True),
+    ]
+    assert "c 0.300 at step 2" in shown_chart(chart).caption

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import story
 from django.core.files.base import ContentFile
 from django.test import Client
 
+from graders.services.authoring import grader_archive, grader_version_add
 from hone.accounts.models import Organisation, User
-from hone.datasets.services import dataset_create
+from hone.datasets.services import dataset_archive, dataset_create, dataset_version_add
+from hone.tools.models import ToolVersion
+from hone.tools.services import ToolFields, tool_archive, tool_create, tool_version_add
 from jobs.models import BaseModel, Job
 
 
@@ -101,11 +105,11 @@ def test_a_warning_needs_a_tick(owner: Client, choices: dict[str, Any]) -> None:
         ("steps", "many", "steps is &#x27;many&#x27;, which is not a whole number"),
         ("n_epochs", "51", "it must be at least 1, at most 50"),
         ("learning_rate", "nan", "which is not a number"),
-        ("seed", "-1", "greater than or equal to 0"),
+        ("seed", "-1", "This is -1; use at least 0."),
         ("metadata", "no equals", "is not key=value"),
         ("base_model", "999", "Select a valid choice"),
         ("grader_version", "gradver-of-others", "Select a valid choice"),
-        ("name", "x" * 101, "at most 100 characters"),
+        ("name", "x" * 101, "This has 101 characters; at most 100 fit."),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_and_nothing_is_made(
@@ -125,6 +129,80 @@ def test_a_clone_is_filled_in_from_its_job(owner: Client, running: Job) -> None:
     assert f'<option value="{running.train_version_id}" selected>' in page
     assert 'name="steps" value="12"' in page
     assert 'name="lora_rank" value="auto"' in page
+
+
+def _cloned(client: Client, job: Job) -> str:
+    return client.get(f"/jobs/new/?from={job.pk}").content.decode()
+
+
+def _tool(job: Job, user: User) -> ToolVersion:
+    version = tool_create(
+        acting_user=user,
+        organisation=job.organisation,
+        name="search",
+        fields=ToolFields(url="https://tools.example.org/search"),
+    )
+    job.tool_versions.add(version)
+    Job.objects.filter(pk=job.pk).update(spec={**job.spec, "tools": [{"name": "search"}]})
+    return version
+
+
+def test_a_clone_of_what_is_still_newest_says_nothing(
+    owner: Client, running: Job, alice: User
+) -> None:
+    tool = _tool(running, alice)
+    page = _cloned(owner, running)
+    assert "clone-notices" not in page
+    assert _ticked(page) == [tool.pk]
+
+
+def test_a_clone_takes_the_newest_tools_and_grader_and_says_so(
+    owner: Client, running: Job, alice: User
+) -> None:
+    tool = _tool(running, alice)
+    fields = ToolFields(url="https://tools.example.org/search", description="Look it up")
+    newer_tool = tool_version_add(acting_user=alice, tool=tool.tool, fields=fields)
+    assert running.grader_version
+    spec = {**story.EXACT, "operation": "like"}
+    newer_grader = grader_version_add(
+        acting_user=alice, grader=running.grader_version.grader, spec=spec, edited=1
+    )
+    page = _cloned(owner, running)
+    assert _ticked(page) == [newer_tool.pk]
+    assert f'<option value="{newer_grader.pk}" selected>' in page
+    assert "<li>search: v1 → v2</li><li>refund grader: v1 → v2</li>" in page
+
+
+def test_a_clone_keeps_the_version_of_its_tasks(owner: Client, running: Job, alice: User) -> None:
+    version = running.train_version
+    assert version
+    rows = "".join(json.dumps(story.task_row(number)) + "\n" for number in range(30))
+    upload = ContentFile(rows.encode(), name="more.jsonl")
+    dataset_version_add(acting_user=alice, dataset=version.dataset, upload=upload)
+    assert f'<option value="{version.pk}" selected>' in _cloned(owner, running)
+
+
+def test_a_clone_says_what_is_gone(owner: Client, running: Job, alice: User) -> None:
+    tool = _tool(running, alice)
+    tool_archive(acting_user=alice, tool=tool.tool)
+    assert running.grader_version
+    assert running.train_version
+    grader_archive(acting_user=alice, grader=running.grader_version.grader)
+    dataset_archive(acting_user=alice, dataset=running.train_version.dataset)
+    page = _cloned(owner, running)
+    assert _ticked(page) == []
+    for words in (
+        "The tool search is gone: archived or deleted.",
+        "The grader refund grader v1 is gone: archived or deleted.",
+        "The training tasks refunds v1 are gone: archived or deleted.",
+        "The validation tasks refunds v1 are gone: archived or deleted.",
+    ):
+        assert f"<li>{words}</li>" in page
+
+
+def _ticked(page: str) -> list[str]:
+    boxes = re.findall(r'<input type="checkbox" name="tool_versions"[^>]*>', page)
+    return [re.findall(r'value="([^"]*)"', box)[0] for box in boxes if " checked" in box]
 
 
 def test_a_job_of_others_cannot_be_cloned(stranger: Client, running: Job) -> None:

@@ -30,6 +30,7 @@ def test_the_pulse_is_silent_until_a_step_is_committed(
     news = owner.get(pulse)
     assert news.status_code == 200
     assert news["HX-Trigger"] == "job-step"
+    assert 'id="status"' not in news.content.decode()
     assert "step 5 of 12" in news.content.decode()
     assert _since(news.content.decode()) != since
 
@@ -43,6 +44,7 @@ def test_a_change_of_state_is_told_and_ends_the_polling(
     assert news["HX-Trigger"] == "job-state"
     text = news.content.decode()
     assert "Cancelled" in text
+    assert '<div id="status" hx-swap-oob="innerHTML"><p class="sr">refunds-v3: Cancelled' in text
     assert "every 1500ms" not in text
     assert "hx-get" not in text
     assert "hx-get" not in _pulse_of(owner.get(f"/jobs/{running.pk}/").content.decode())

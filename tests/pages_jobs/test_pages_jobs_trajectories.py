@@ -9,6 +9,7 @@ import pytest
 import story
 from django.test import Client
 
+from graders.services.authoring import grader_create
 from hone.accounts.models import Organisation, User
 from jobs.models import Job, Trajectory, run_folder
 
@@ -27,7 +28,7 @@ def test_the_filters_leave_what_they_say(owner: Client, running: Job) -> None:
     assert len(_shown(_list(owner, running, "step=0"))) == 16
     assert _shown(_list(owner, running, "step=2&stop=tool_loop")) == ["t2-r0-s1"]
     assert _shown(_list(owner, running, "step=4&flag=ungraded&split=train")) == ["t4-r0-s0"]
-    assert _shown(_list(owner, running, "step=1&row=0&reward_from=0&reward_to=0")) == [
+    assert _shown(_list(owner, running, "step=1&row=1&reward_from=0&reward_to=0")) == [
         "t1-r0-s1",
         "t1-r0-s2",
         "t1-r0-s3",
@@ -47,12 +48,58 @@ def test_a_filter_that_does_not_fit_never_breaks_the_page(
 
 def test_pages_hold_fifty_rows_and_meet_without_gap(owner: Client, running: Job) -> None:
     first = _list(owner, running, "")
-    found = re.search(r'href="(\?[^"]*after=\d+)">Later rows', first)
+    found = re.search(r'href="(\?[^"]*after=\d+)">Next rows', first)
     assert found is not None
     second = _list(owner, running, found.group(1).lstrip("?").replace("&amp;", "&"))
-    everything = list(Trajectory.objects.order_by("pk").values_list("uid", flat=True))
-    assert _shown(first) + _shown(second) == everything
+    newest_first = Trajectory.objects.order_by("-step", "pk").values_list("uid", flat=True)
+    assert _shown(first) + _shown(second) == list(newest_first)
+    back = re.search(r'href="(\?[^"]*before=\d+)">Previous rows', second)
+    assert back is not None
+    query = back.group(1).lstrip("?").replace("&amp;", "&")
+    assert _shown(_list(owner, running, query)) == _shown(first)
     assert len(_shown(first)) == 50
+
+
+def test_rows_are_counted_from_1_and_lead_to_their_dataset(owner: Client, running: Job) -> None:
+    listed = _list(owner, running, "step=4&row=2&split=train")
+    assert _shown(listed) == [f"t4-r1-s{at}" for at in range(4)]
+    assert '<a href="?row=2&amp;split=train">2</a>' in listed
+    page = _page(owner, running, "t4-r1-s0")
+    version = running.train_version
+    assert version is not None
+    assert f'href="/datasets/{version.dataset_id}/v1/rows/?from=2">Row 2 in its dataset' in page
+    assert f'href="/jobs/{running.pk}/trajectories/?row=2&amp;split=train">2</a>' in page
+    assert "This is 0; use at least 1." in _list(owner, running, "row=0")
+
+
+def test_a_trajectory_shows_the_right_answer_of_its_row(owner: Client, running: Job) -> None:
+    one = Trajectory.objects.get(uid="t4-r1-s0")
+    graded = owner.get(f"/jobs/{running.pk}/trajectories/{one.pk}/grade/").content.decode()
+    for page in (_page(owner, running, "t4-r1-s0"), graded):
+        assert "&quot;answer&quot;: &quot;yes&quot;" in page
+
+
+def test_a_row_that_is_gone_says_so(owner: Client, running: Job) -> None:
+    Job.objects.filter(pk=running.pk).update(train_version=None)
+    page = _page(owner, running, "t4-r1-s0")
+    assert "The dataset version that this task came from was deleted" in page
+    assert "in its dataset" not in page
+
+
+def test_the_formula_of_a_multi_grader_stands_beside_its_parts(
+    owner: Client, running: Job, alice: User, organisation: Organisation
+) -> None:
+    spec = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"accuracy": story.EXACT, "format": {**story.EXACT, "name": "format"}},
+        "calculate_output": "0.8 * accuracy + 0.2 * format",
+    }
+    grader = grader_create(acting_user=alice, organisation=organisation, name="both", spec=spec)
+    assert "<p>Reward: <code>" not in _page(owner, running, "t4-r1-s0")
+    Job.objects.filter(pk=running.pk).update(grader_version=grader.versions.get())
+    page = _page(owner, running, "t4-r1-s0")
+    assert "<p>Reward: <code>0.8 * accuracy + 0.2 * format</code></p>" in page
 
 
 def test_the_histogram_counts_rewards_and_its_bars_are_links(owner: Client, running: Job) -> None:

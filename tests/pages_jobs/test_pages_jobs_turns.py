@@ -70,6 +70,31 @@ def test_a_turn_that_could_not_be_read_shows_its_raw_text() -> None:
     assert not readable.raw
 
 
+def test_a_call_of_a_tool_that_does_not_exist_is_named_and_its_error_is_said_once() -> None:
+    made_up = _call(
+        output="Error: there is no tool named 'serch'. Tools: search.",
+        status="malformed",
+        error="unknown tool 'serch'",
+    )
+    unread = _call(output="Error: no JSON", status="malformed", error="no JSON")
+    told = _call(output="Error", status="tool_error", error="HTTP 404")
+    (row,) = turn_rows(_trajectory(_turn(0, made_up, unread, told)))
+    assert [(call.status, call.error) for call in row.calls] == [
+        ("no such tool, shown to the model (trains)", ""),
+        ("not a readable call, shown to the model (trains)", ""),
+        ("tool error, shown to the model (trains)", "HTTP 404"),
+    ]
+
+
+def test_a_call_made_twice_is_no_loop_in_the_verdict_and_three_times_is() -> None:
+    twice = _trajectory(_turn(0, _call()), _turn(1, _call()), _turn(2, content="yes"))
+    assert verdict(twice, turn_rows(twice)) == "Ended with final answer at turn 3."
+    thrice = _trajectory(*(_turn(at, _call()) for at in range(3)), _turn(3, content="yes"))
+    assert verdict(thrice, turn_rows(thrice)) == (
+        "Ended with final answer at turn 4. The same call gave the same result 3 times."
+    )
+
+
 def test_the_verdict_says_how_it_ended() -> None:
     done = _trajectory(_turn(0, content="yes"))
     assert verdict(done, turn_rows(done)) == "Ended with final answer at turn 1."

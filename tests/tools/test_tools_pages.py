@@ -126,3 +126,68 @@ def test_a_header_that_is_typed_twice_is_refused_by_name(member: Client) -> None
     page = member.post("/tools/new/", form).content.decode()
     assert "Line 4 gives the header x-key a second time. Remove one." in page
     assert not ToolVersion.objects.exists()
+
+
+def test_all_that_is_wrong_with_a_tool_is_said_at_once(member: Client) -> None:
+    form = {
+        "name": "two words",
+        "url": "ftp://tools.example.org/x",
+        "parameters": "{",
+        "effects": "boom",
+        "timeout_s": "-3",
+        "max_concurrency": "many",
+        "headers": "no colon",
+    }
+    page = member.post("/tools/new/", form).content.decode()
+    for said in (
+        "is no tool name",
+        "The URL&#x27;s scheme is ftp; it must be http or https.",
+        "Write a JSON object.",
+        "The time limit is -3 s; use more than 0 and at most 600.",
+        "Line 1 is no header. Write Name: value.",
+        "Write a whole number from 1 to 256.",
+        "&#x27;boom&#x27; is none of none, reads, writes.",
+    ):
+        assert page.count(said) == 2
+    assert not ToolVersion.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://127.0.0.1:8090/x", True),
+        ("http://localhost:8090/x", True),
+        ("http://[::1]:8090/x", True),
+        ("http://127.0.0.1:8091/x", False),
+        ("https://93.184.215.14/x", False),
+        ("https://tools.example.org/x", False),
+    ],
+)
+def test_a_saved_address_that_may_not_be_called_is_saved_with_a_warning(
+    member: Client, settings: Settings, url: str, warned: bool
+) -> None:
+    settings.OUTBOUND_ALLOW = ("127.0.0.1:8091",)
+    form = {
+        "name": "search",
+        "url": url,
+        "parameters": "{}",
+        "effects": "reads",
+        "timeout_s": "60",
+        "max_concurrency": "1",
+    }
+    made = member.post("/tools/new/", form, follow=True).content.decode()
+    path = f"/tools/{ToolVersion.objects.get().tool_id}/edit/"
+    changed = member.post(path, {**form, "timeout_s": "59"}, follow=True).content.decode()
+    warning = (
+        '<div class="note note-warning"><div>This address may not be called from here. Ask the '
+        "operator to allow it with HONE_OUTBOUND_ALLOW, or use a public address.</div></div>"
+    )
+    assert [warning in made, warning in changed] == [warned, warned]
+    assert ToolVersion.objects.count() == 2
+
+
+def test_a_call_that_is_refused_says_that_it_was_not_made(
+    member: Client, bob: User, organisation: Organisation
+) -> None:
+    page = call(member, register(bob, organisation, "https://tools.example.org/x"), item="[]")
+    assert "<strong>It was not called.</strong>" in page

@@ -1,15 +1,31 @@
-"""Which organisation a signed-in person is looking at; it is kept in the session."""
+"""Who is asked to sign in, and which organisation a signed-in person is looking at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import organisations_of
 
 SESSION_KEY = "organisation"
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Whoever sent a form signed out comes back to the page where it stood, and sends it again."""
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., Any]
+    ) -> HttpResponseRedirect:
+        if request.method in {"GET", "HEAD"}:
+            return super().handle_no_permission(request, view_func)
+        return redirect_to_login(_page_of_the_form(request))
 
 
 class OrganisationMiddleware:
@@ -21,6 +37,16 @@ class OrganisationMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.organisation = _chosen(request)  # type: ignore[attr-defined]
         return self.get_response(request)
+
+
+def _page_of_the_form(request: HttpRequest) -> str:
+    """Where the form stood, by the browser's word; the start where that is not of this site."""
+    page = request.headers.get("Referer", "")
+    known = url_has_allowed_host_and_scheme(
+        page, {request.get_host()}, require_https=request.is_secure()
+    )
+    parts = urlsplit(page if known else "/")
+    return parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
 
 
 def _chosen(request: HttpRequest) -> Organisation | None:

@@ -52,12 +52,8 @@ def owner_create(
     *, email: str, password: str, organisation_name: str, is_demo: bool = False
 ) -> tuple[User, Organisation]:
     """The first person of a new organisation."""
-    email = _checked_email(email)
+    email = owner_email(email)
     organisation_name = text.name(organisation_name, field="organisation")
-    if User.objects.filter(email=email).exists():
-        raise UserError(
-            f"{email} has an account already. Sign in, or use another address.", field="email"
-        )
     if not is_demo:
         _check_password(password, email)
     with transaction.atomic():
@@ -72,6 +68,16 @@ def owner_create(
             detail={"name": organisation_name},
         )
     return user, organisation
+
+
+def owner_email(email: str) -> str:
+    """The address as it is kept; UserError where it is none, or somebody's already."""
+    email = _checked_email(email)
+    if User.objects.filter(email=email).exists():
+        raise UserError(
+            f"{email} has an account already. Sign in, or use another address.", field="email"
+        )
+    return email
 
 
 def member_add(
@@ -172,11 +178,17 @@ def member_set_password(*, acting_user: User, membership: Membership, password: 
 
 def operator_set_password(*, email: str, password: str) -> User:
     """Give anybody another password; whoever has a shell on the server may."""
+    person = person_at(email)
+    _password_save(None, person, password, "operator.password")
+    return person
+
+
+def person_at(email: str) -> User:
+    """Whose address that is; UserError where it is nobody's."""
     email = _checked_email(email)
     person = User.objects.filter(email=email).first()
     if person is None:
         raise UserError(f"{email} has no account. Check the address.", field="email")
-    _password_save(None, person, password, "operator.password")
     return person
 
 

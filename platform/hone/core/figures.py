@@ -52,8 +52,10 @@ def decimal(value: float | None) -> str:
 
 @register.filter
 def small(value: float | None) -> str:
-    """0.0000031 → `3.1e-06`; absent → `–`."""
-    return ABSENT if value is None else f"{value:.1e}"
+    """0.0000031 → `3.1e-06`, 0 → `0`; absent → `–`."""
+    if value is None:
+        return ABSENT
+    return f"{value:.1e}" if value else "0"
 
 
 @register.filter

@@ -1,4 +1,5 @@
-"""A form arrives: how much of it is read, and from whom; and a disk that fills up meanwhile."""
+"""A form arrives: how much of it is read, and from whom; a disk that fills up meanwhile; and the
+address of a form, opened as a page."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import is_valid_path
 
 from hone.core.disk import is_disk_full
 
+METHOD_NOT_ALLOWED = 405
 CONTENT_TOO_LARGE = 413
 INSUFFICIENT_STORAGE = 507
 STRANGER_BYTES = 64 * 1024
@@ -57,6 +60,28 @@ class ArrivalMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         return _disk_full(request) if is_disk_full(error) else None
+
+
+class FormAddressMiddleware:
+    """An address that takes only a form leads, when it is opened or reloaded, to the page above."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        if answer.status_code == METHOD_NOT_ALLOWED and request.method in {"GET", "HEAD"}:
+            return redirect(_page_above(request.path))
+        return answer
+
+
+def _page_above(path: str) -> str:
+    """The nearest address above `path` that exists; the site's start is above all."""
+    while path != "/":
+        path = path.rstrip("/").rpartition("/")[0] + "/"
+        if is_valid_path(path):
+            break
+    return path
 
 
 def _most_bytes(request: HttpRequest) -> int:

@@ -80,7 +80,10 @@ class Reading:
 
     def refuse_if_unusable(self) -> None:
         """Raise DatasetRefused where the file has a problem."""
-        if not self.problems and self.rows < LEAST_ROWS:
+        if not self.problems and self.size == 0:
+            message = f"The file is empty. Choose one with at least {LEAST_ROWS} tasks."
+            self.note(Problem(0, "", "empty", message))
+        elif not self.problems and self.rows < LEAST_ROWS:
             found = "1 row" if self.rows == 1 else f"{self.rows} rows"
             message = f"The file has {found}; at least {LEAST_ROWS} are needed. Add tasks."
             self.note(Problem(self.lines, "", "too_few_rows", message))
@@ -103,6 +106,9 @@ def read_upload(chunks: Iterable[bytes], *, most_rows: int, most_bytes: int) -> 
     """
     reading = Reading()
     for line in _lines(chunks, reading):
+        if _begins_an_array(reading, line):
+            reading.note(_one_array(reading))
+            break
         reading.line(line)
         if reading.rows > most_rows:
             reading.note(_too_many(reading, most_rows))
@@ -117,6 +123,10 @@ def read_upload(chunks: Iterable[bytes], *, most_rows: int, most_bytes: int) -> 
     return reading
 
 
+def _begins_an_array(reading: Reading, line: bytes) -> bool:
+    return reading.rows == 0 and line.lstrip(BLANK).startswith(b"[")
+
+
 def _lines(chunks: Iterable[bytes], reading: Reading) -> Iterator[bytes]:
     """Lines with their line breaks; a line over the limit ends the reading."""
     rest = b""
@@ -124,17 +134,29 @@ def _lines(chunks: Iterable[bytes], reading: Reading) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             if len(line) > LONGEST_LINE:
-                reading.note(_too_long(reading))
+                reading.note(_too_long(reading, line))
                 return
             yield line + b"\n"
         if len(rest) > LONGEST_LINE:
-            reading.note(_too_long(reading))
+            reading.note(_too_long(reading, rest))
             return
     if rest:
         yield rest
 
 
-def _too_long(reading: Reading) -> Problem:
+def _one_array(reading: Reading) -> Problem:
+    return Problem(
+        reading.lines + 1,
+        "",
+        "array",
+        "The file begins with `[`, so it is one JSON array. Write one object a line, without the "
+        "brackets and the commas between them.",
+    )
+
+
+def _too_long(reading: Reading, beginning: bytes) -> Problem:
+    if _begins_an_array(reading, beginning):
+        return _one_array(reading)
     line = reading.lines + 1
     return Problem(
         line,

@@ -13,7 +13,7 @@ from hone.core.forms import PlainForm, code_area
 from hone.core.json_text import object_from_text
 from hone.tools.models import Effects, ToolVersion
 from hone.tools.selectors import masked_headers
-from hone.tools.services import ToolFields
+from hone.tools.services import LONGEST_TIMEOUT_S, MOST_CONCURRENT, ToolFields, tool_problems
 
 SCHEMA_START = """{
   "type": "object",
@@ -22,6 +22,8 @@ SCHEMA_START = """{
   },
   "required": ["query"]
 }"""
+_SECONDS = f"Write a number of seconds, more than 0 and at most {LONGEST_TIMEOUT_S:g}."
+_CALLS = f"Write a whole number from 1 to {MOST_CONCURRENT}."
 _EXAMPLES: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
 
 
@@ -53,12 +55,27 @@ class ToolForm(PlainForm):
         required=False,
         widget=code_area(10, **{"data-editor": ""}),
     )
-    effects = forms.ChoiceField(label="Effects", choices=Effects.choices, initial=Effects.READS)
+    effects = forms.ChoiceField(
+        label="Effects",
+        choices=Effects.choices,
+        initial=Effects.READS,
+        error_messages={
+            "invalid_choice": f"'%(value)s' is none of {', '.join(Effects.values)}.",
+        },
+    )
     idempotent = forms.BooleanField(
         label="Safe to repeat with the same Idempotency-Key", required=False, initial=True
     )
-    timeout_s = forms.FloatField(label="Time limit, seconds", initial=60.0)
-    max_concurrency = forms.IntegerField(label="Calls at once", initial=32)
+    timeout_s = forms.FloatField(
+        label="Time limit, seconds",
+        initial=60.0,
+        error_messages={"required": _SECONDS, "invalid": _SECONDS},
+    )
+    max_concurrency = forms.IntegerField(
+        label="Calls at once",
+        initial=32,
+        error_messages={"required": _CALLS, "invalid": _CALLS},
+    )
     headers = forms.CharField(
         label="Secret headers",
         required=False,
@@ -72,12 +89,29 @@ class ToolForm(PlainForm):
         if named:
             del self.fields["name"]
 
+    def clean_parameters(self) -> dict[str, Any]:
+        try:
+            return object_from_text(self.cleaned_data["parameters"], field="parameters")
+        except UserError as error:
+            raise forms.ValidationError(error.message) from error
+
+    def clean_headers(self) -> dict[str, str]:
+        try:
+            return _headers(self.cleaned_data["headers"])
+        except UserError as error:
+            raise forms.ValidationError(error.message) from error
+
+    def clean(self) -> None:
+        """All that is wrong is said at once; a field that could not be read has said so already."""
+        name = self.cleaned_data.get("name", "") if "name" in self.fields else None
+        for problem in tool_problems(self.read_fields(), name):
+            if problem.field not in self.errors:
+                self.refuse(problem)
+
     def read_fields(self) -> ToolFields:
-        """What is typed; raises UserError where a text cannot be read."""
+        """What is typed."""
         typed = {key: value for key, value in self.cleaned_data.items() if key != "name"}
-        typed["parameters"] = object_from_text(typed["parameters"], field="parameters")
-        typed["headers"] = _headers(typed["headers"])
-        return ToolFields(**typed)
+        return ToolFields(**{"url": "", **typed})
 
 
 class CallForm(PlainForm):

@@ -6,9 +6,10 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, cast
 
 from django.conf import settings
@@ -147,6 +148,24 @@ def tool_call(
     return TriedCall(request, dict.fromkeys(version.header_names, MASK), outcome)
 
 
+def address_warning(url: str) -> str:
+    """That an address written as numbers, or `localhost`, may not be called; else nothing.
+
+    A name is looked up where a call or a job's check needs it, and not here.
+    """
+    target = parse_url(url)
+    try:
+        address = ip_address("127.0.0.1" if target.host == "localhost" else target.host)
+    except ValueError:
+        return ""
+    try:
+        policy = OutboundPolicy.parse(settings.OUTBOUND_ALLOW)
+        policy.check(target.host, target.port, [address])
+    except OutboundError as error:
+        return error.message
+    return ""
+
+
 async def _call(
     version: ToolVersion, headers: Mapping[str, str], call: FunctionCall
 ) -> CallOutcome:
@@ -244,7 +263,37 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def tool_problems(fields: ToolFields, name: str | None = None) -> list[UserError]:
+    """What is wrong with each field, the first of each; `None` is a tool that has its name."""
+    checks: list[Callable[[ToolFields], None]] = [
+        _check_url,
+        _check_description,
+        _check_headers,
+        _check_schema,
+        _check_effects,
+        _check_timeout,
+        _check_concurrency,
+    ]
+    found = []
+    try:
+        if name is not None:
+            _checked_name(name)
+    except UserError as error:
+        found.append(error)
+    for check in checks:
+        try:
+            check(fields)
+        except UserError as error:
+            found.append(error)
+    return found
+
+
 def _check(fields: ToolFields) -> None:
+    for problem in tool_problems(fields):
+        raise problem
+
+
+def _check_description(fields: ToolFields) -> None:
     text.storable(fields.description, field="description")
     if len(fields.description) > LONGEST_DESCRIPTION:
         raise UserError(
@@ -252,6 +301,9 @@ def _check(fields: ToolFields) -> None:
             f"{LONGEST_DESCRIPTION} fit.",
             field="description",
         )
+
+
+def _check_url(fields: ToolFields) -> None:
     if len(fields.url) > LONGEST_URL:
         raise UserError(
             f"The URL has {len(fields.url)} characters; at most {LONGEST_URL} fit.",
@@ -262,17 +314,18 @@ def _check(fields: ToolFields) -> None:
         parse_url(text.storable(fields.url, field="url").strip())
     except OutboundError as error:
         raise UserError(str(error), code="url", field="url") from error
+
+
+def _check_headers(fields: ToolFields) -> None:
     try:
         validate_headers({name: value or "x" for name, value in fields.headers.items()})
     except (OutboundError, ValueError) as error:
         raise UserError(str(error), code="headers", field="headers") from error
-    _check_schema(fields.parameters)
-    _check_limits(fields)
 
 
-def _check_schema(parameters: Mapping[str, Any]) -> None:
-    json_check(parameters, field="parameters")
-    fault = _schema_fault(dict(parameters))
+def _check_schema(fields: ToolFields) -> None:
+    json_check(fields.parameters, field="parameters")
+    fault = _schema_fault(dict(fields.parameters))
     if fault:
         raise UserError(
             f"This is no JSON schema of arguments: {fault}.", code="tool_schema", field="parameters"
@@ -292,17 +345,23 @@ def _schema_fault(parameters: dict[str, Any]) -> str:
     return ""
 
 
-def _check_limits(fields: ToolFields) -> None:
+def _check_effects(fields: ToolFields) -> None:
     if fields.effects not in Effects.values:
         raise UserError(
             f"{fields.effects!r} is none of {', '.join(Effects.values)}.", field="effects"
         )
+
+
+def _check_timeout(fields: ToolFields) -> None:
     if not 0 < fields.timeout_s <= LONGEST_TIMEOUT_S:
         raise UserError(
             f"The time limit is {fields.timeout_s:g} s; use more than 0 and at most "
             f"{LONGEST_TIMEOUT_S:g}.",
             field="timeout_s",
         )
+
+
+def _check_concurrency(fields: ToolFields) -> None:
     if not 1 <= fields.max_concurrency <= MOST_CONCURRENT:
         raise UserError(
             f"{fields.max_concurrency} calls at once; use 1 to {MOST_CONCURRENT}.",

@@ -14,11 +14,12 @@ from hone.accounts.requests import MemberRequest, current_organisation
 from hone.accounts.selectors import access_organisation
 from hone.core.errors import UserError
 from hone.tools.forms import CallForm, ToolForm, example_arguments, typed_version
-from hone.tools.models import Tool
+from hone.tools.models import Tool, ToolVersion
 from hone.tools.selectors import access_tool, latest_version, masked_headers, tool_list
 from hone.tools.services import (
     TRIAL_S,
     TriedCall,
+    address_warning,
     tool_archive,
     tool_call,
     tool_create,
@@ -48,6 +49,7 @@ def tool_new(request: MemberRequest) -> HttpResponse:
                 fields=form.read_fields(),
             )
             messages.success(request, f"{version.tool.name} is registered. Try it here.")
+            _warn(request, version)
             return redirect("tool", version.tool_id)
         except UserError as error:
             form.refuse(error)
@@ -66,6 +68,7 @@ def tool_edit(request: MemberRequest, tool_id: str) -> HttpResponse:
                 acting_user=request.user, tool=tool, fields=form.read_fields()
             )
             messages.success(request, f"{version} is the newest version.")
+            _warn(request, version)
             return redirect("tool", tool.pk)
         except UserError as error:
             form.refuse(error)
@@ -102,6 +105,11 @@ def tool_archive_view(request: MemberRequest, tool_id: str) -> HttpResponse:
     tool_archive(acting_user=request.user, tool=tool)
     messages.success(request, f"{tool.name} is archived. Jobs that use it keep it.")
     return redirect("tools")
+
+
+def _warn(request: MemberRequest, version: ToolVersion) -> None:
+    if warning := address_warning(version.url):
+        messages.warning(request, warning)
 
 
 def _detail(

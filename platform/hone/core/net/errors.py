@@ -4,7 +4,7 @@ from __future__ import annotations
 
 BLOCKED = (
     "This address may not be called from here. "
-    "Ask the operator to allow it, or use a public address."
+    "Ask the operator to allow it with HONE_OUTBOUND_ALLOW, or use a public address."
 )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from hone.accounts.services import owner_create
+from hone.accounts.management.asking import asked_password
+from hone.accounts.services import owner_create, owner_email
 from hone.core.errors import UserError
 from hone.core.tables import require_tables
+
+WAY_OUT = "Run this in a terminal, or set HONE_OWNER_PASSWORD to the password."
 
 
 class Command(BaseCommand):
@@ -24,9 +26,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             require_tables()
-            password = os.environ.get("HONE_OWNER_PASSWORD") or getpass.getpass("Password: ")
+            email = owner_email(options["email"])
+            password = os.environ.get("HONE_OWNER_PASSWORD") or asked_password(
+                "Password: ", way_out=WAY_OUT
+            )
             user, organisation = owner_create(
-                email=options["email"],
+                email=email,
                 password=password,
                 organisation_name=options["organisation"],
             )
