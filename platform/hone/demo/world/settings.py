@@ -12,7 +12,7 @@ def demo_hyperparameters() -> dict[str, Any]:
         "batch_size": 8,
         "group_size": 8,
         "learning_rate": 5e-4,
-        "eval_interval": 15,
+        "eval_interval": 20,
         "eval_samples": 1,
         "max_tool_calls": 10,
         "max_turn_tokens": 64,
