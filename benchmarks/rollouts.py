@@ -97,7 +97,8 @@ async def _handle(
             body = json.dumps(reply)
             writer.write(_head(status, len(body)).encode() + body.encode())
             await writer.drain()
-    except (EOFError, OSError):
+    except (EOFError, OSError, asyncio.CancelledError):
+        # The caller is gone, or the measurement is over.
         return
     finally:
         writer.close()
