@@ -42,6 +42,10 @@ LIMIT_STOPS = frozenset(StopReason) - FAULTS - {StopReason.FINAL_ANSWER}
 """Stops that are graded and then clamped to at most zero."""
 
 
+UNKNOWN_TOOL = "unknown tool"
+"""How the error of a call begins whose tool does not exist."""
+
+
 class Task(msgspec.Struct, frozen=True):
     """One dataset row: `item` is the whole row as sent to tools and graders."""
 

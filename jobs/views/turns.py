@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.engine.metrics import LOOP_STOPS, REPEATS_OF_A_LOOP
-from jobs.engine.types import LIMIT_STOPS, ToolCall, Trajectory, Turn
-from jobs.words import CALL_WORDS, STOP_WORDS, UNKNOWN_TOOL
+from jobs.engine.types import LIMIT_STOPS, UNKNOWN_TOOL, ToolCall, Trajectory, Turn
+from jobs.words import CALL_WORDS, NO_SUCH_TOOL, STOP_WORDS
 
 FIRST_LINES = 40
 FIRST_CHARACTERS = 4_000
@@ -95,7 +95,7 @@ def _turn_row(
                 call=call,
                 arguments=cut(asked[1]),
                 output=cut(call.output or ""),
-                status=UNKNOWN_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
+                status=NO_SUCH_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
                 error=_error(call),
                 repeats=before if before < number else None,
                 same=results[got],
@@ -115,7 +115,7 @@ def _turn_row(
 
 
 def _is_unknown(call: ToolCall) -> bool:
-    return call.status == "malformed" and call.error.startswith("unknown tool ")
+    return call.status == "malformed" and call.error.startswith(UNKNOWN_TOOL)
 
 
 def _error(call: ToolCall) -> str:

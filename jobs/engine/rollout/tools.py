@@ -10,7 +10,7 @@ from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.function_call import CallLimits, CallOutcome, FunctionCall, call_function
 from jobs.engine.rollout.parse import clean_text
 from jobs.engine.spec import ToolSpec
-from jobs.engine.types import Task, ToolCall
+from jobs.engine.types import UNKNOWN_TOOL, Task, ToolCall
 
 MAX_ATTEMPTS = 4
 
@@ -87,7 +87,7 @@ class ToolExecutor:
         if tool is None or call.name not in offered:
             known = ", ".join(name for name in offered if name in self._tools) or "none"
             call.status = "malformed"
-            call.error = f"unknown tool {call.name!r}"
+            call.error = f"{UNKNOWN_TOOL} {call.name!r}"
             call.output = f"Error: there is no tool named {call.name!r}. Tools: {known}."
             return
         function_call = FunctionCall(

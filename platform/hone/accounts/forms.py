@@ -10,6 +10,17 @@ from hone.core.forms import PlainForm
 THEMES = [("auto", "As the system"), ("light", "Light"), ("dark", "Dark")]
 
 
+def _new_password(help_text: str) -> forms.CharField:
+    """Any text, blanks included; what makes a good one is for the services to say."""
+    return forms.CharField(
+        label="New password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
+        help_text=help_text,
+    )
+
+
 class SignInForm(PlainForm):
     email = forms.CharField(
         label="E-mail",
@@ -47,25 +58,13 @@ class PasswordForm(PlainForm):
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )
-    password = forms.CharField(
-        label="New password",
-        max_length=1000,
-        strip=False,
-        widget=forms.PasswordInput({"autocomplete": "new-password"}),
-        help_text="At least 10 characters, not a common one.",
-    )
+    password = _new_password("At least 10 characters, not a common one.")
 
 
 class NewPasswordForm(PlainForm):
     """A password that somebody else chooses; the person can change it in the settings."""
 
-    password = forms.CharField(
-        label="New password",
-        max_length=1000,
-        strip=False,
-        widget=forms.PasswordInput({"autocomplete": "new-password"}),
-        help_text="At least 10 characters; tell it to the person yourself.",
-    )
+    password = _new_password("At least 10 characters; tell it to the person yourself.")
 
 
 class BrowserForm(PlainForm):
