@@ -40,7 +40,7 @@ def test_the_demo_s_settings_resolve_to_what_was_found_by_trial() -> None:
         "compute_multiplier": 1.0,
         "reasoning_effort": "default",
         "steps": 60,
-        "eval_interval": 15,
+        "eval_interval": 20,
         "eval_samples": 1,
         "group_size": 8,
         "learning_rate": 5e-4,
