@@ -8,6 +8,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -48,6 +52,12 @@ def make_model(name):
         model = Qwen3ForCausalLM(Qwen3Config(**SIZES))
     elif name == "llama":
         model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    elif name == "gemma2":
+        kinds = ["sliding_attention", "full_attention"]
+        model = Gemma2ForCausalLM(Gemma2Config(**SIZES, sliding_window=6, layer_types=kinds))
+    elif name == "gemma3":
+        kinds = ["sliding_attention", "full_attention"]
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**SIZES, sliding_window=6, layer_types=kinds))
     elif name == "mistral_window":
         model = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=6))
     elif name == "qwen3_window":
@@ -125,7 +135,10 @@ def converse_all(sampler, starts, **options):
 STARTS = [[9, 8, 7] * (1 + row // 3) + [10 + row // 3] * 20 for row in range(12)]
 
 
-@pytest.mark.parametrize("name", ["qwen3", "llama", "mistral_window", "qwen3_window", "hybrid"])
+FAMILIES = ["qwen3", "llama", "mistral_window", "qwen3_window", "gemma2", "gemma3", "hybrid"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("lock_step", [False, True])
 def test_recorded_figures_are_those_of_a_plain_forward_pass(name, lock_step):
     model = make_model(name)
