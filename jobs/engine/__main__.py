@@ -23,7 +23,6 @@ from jobs.engine.learning.model import Policy
 from jobs.engine.memory import is_out_of_memory, out_of_memory_text
 from jobs.engine.reporting import EventWriter
 from jobs.engine.rollout.render import PromptRefused, TemplateRefused
-from jobs.engine.sampling.local import LocalSampler
 from jobs.engine.spec import Handshake, JobSpec
 from jobs.engine.threads import available_cores, thread_count
 from jobs.engine.wiring import make_policy, started_facts, wired
@@ -77,7 +76,7 @@ async def run_job(handshake: Handshake, writer: EventWriter, control: ControlRea
     set_threads(handshake.spec, policy)
     async with wired(handshake, policy, writer, control) as loop:
         state = loop.saver.begin()
-        facts = started_facts(policy, LocalSampler.name)
+        facts = started_facts(policy)
         writer.emit(Started(**facts, first_step=state.step + 1))
         state = await loop.run(state)
         if handshake.spec.kind == "evaluate":

@@ -29,7 +29,7 @@ from jobs.engine.rollout.grading import RewardGrader
 from jobs.engine.rollout.render import ChatRenderer, TemplateRefused, ToolMessage
 from jobs.engine.rollout.runner import RolloutRunner
 from jobs.engine.rollout.tools import ToolExecutor
-from jobs.engine.sampling.local import LocalSampler, stop_token_ids
+from jobs.engine.sampling.local import LocalSampler, stop_token_ids, way_of_sampling
 from jobs.engine.saving import Saver
 from jobs.engine.spec import Budgets, Handshake, JobSpec
 
@@ -120,7 +120,7 @@ def make_grader(spec: JobSpec, sandbox: PythonSandbox) -> RewardGrader:
     return grader
 
 
-def started_facts(policy: Policy, sampler: str) -> dict[str, Any]:
+def started_facts(policy: Policy) -> dict[str, Any]:
     """What `Started` says of the loaded model."""
     total, trainable = policy.parameter_counts()
     return {
@@ -128,5 +128,5 @@ def started_facts(policy: Policy, sampler: str) -> dict[str, Any]:
         "dtype": str(policy.dtype).removeprefix("torch."),
         "parameters": total,
         "trainable_parameters": trainable,
-        "sampler": sampler,
+        "sampler": way_of_sampling(policy.model.config),
     }

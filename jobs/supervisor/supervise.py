@@ -293,11 +293,19 @@ class _Watch:
             raise Fenced(self._lease.run_id, self._lease.epoch) from error
 
 
+WAYS_OF_SAMPLING = {
+    "persistent_kv": "The cache of a conversation is kept from turn to turn.",
+    "reprefill": "Every turn is computed from its first token: this model's attention cannot "
+    "keep a cache from turn to turn, so its rollouts are slower.",
+}
+
+
 def _started(event: events.Started) -> events.Message:
     text = (
         f"Engine started on {event.device} ({event.dtype}), {event.trainable_parameters} of "
-        f"{event.parameters} parameters trainable; next is step {event.first_step}."
-    )
+        f"{event.parameters} parameters trainable; next is step {event.first_step}. "
+        f"{WAYS_OF_SAMPLING.get(event.sampler, '')}"
+    ).rstrip()
     return events.Message(text=text, code="started")
 
 

@@ -195,7 +195,7 @@ def main() -> int:
             dtype="float32",
             parameters=10,
             trainable_parameters=2,
-            sampler="fake",
+            sampler="reprefill",
             first_step=first,
         )
     )

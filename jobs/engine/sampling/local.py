@@ -13,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from transformers import PretrainedConfig
 
 from jobs.engine.sampling.base import Sampled, SampleRequest
 from jobs.engine.sampling.decoder import SlotDecoder
 from jobs.engine.sampling.reprefill import ReprefillDecoder
 from jobs.engine.sampling.slots import can_use_slots
 
+PERSISTENT_KV = "persistent_kv"
+REPREFILL = "reprefill"
 _BURST = 16
 _DEFAULT_CAPACITY = 4096
 _CPU_CACHE_BYTES = 2 << 30
@@ -30,8 +33,6 @@ Waiting = tuple[SampleRequest, "asyncio.Future[Sampled]"]
 
 class LocalSampler:
     """The sampler of one job. Log-probabilities are those of `logits / temperature`."""
-
-    name = "local"
 
     def __init__(
         self,
@@ -73,6 +74,10 @@ class LocalSampler:
     def at_once(self) -> int | None:
         """The most rollouts that are worth running: a batch, and as many that wait for tools."""
         return None if self._lock_step else 2 * self._max_batch
+
+    @property
+    def name(self) -> str:
+        return PERSISTENT_KV if self.cached else REPREFILL
 
     @property
     def cached(self) -> bool:
@@ -192,6 +197,11 @@ class LocalSampler:
         self._decoder.abort()
         self._held.clear()
         self._waiting.clear()
+
+
+def way_of_sampling(config: PretrainedConfig) -> str:
+    """How a model with this configuration is sampled here."""
+    return PERSISTENT_KV if can_use_slots(config) else REPREFILL
 
 
 def stop_token_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from jobs.engine.sampling.base import SampleRequest
-from jobs.engine.sampling.local import LocalSampler, stop_token_ids
+from jobs.engine.sampling.local import LocalSampler, stop_token_ids, way_of_sampling
 
 torch.set_num_threads(1)
 
@@ -143,7 +143,8 @@ FAMILIES = ["qwen3", "llama", "mistral_window", "qwen3_window", "gemma2", "gemma
 def test_recorded_figures_are_those_of_a_plain_forward_pass(name, lock_step):
     model = make_model(name)
     sampler = make_sampler(model, lock_step=lock_step)
-    assert sampler.cached is (name != "hybrid")
+    assert sampler.name == ("reprefill" if name == "hybrid" else "persistent_kv")
+    assert sampler.name == way_of_sampling(model.config)
     worst = 0.0
     for row in converse_all(sampler, STARTS, turns=3, temperature=0.7):
         for ids, sampled in row:
