@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.engine.alarms import raise_alarms
 from jobs.engine.collect import Batch, Collector
 from jobs.engine.control import ControlReader
 from jobs.engine.credit.groups import assign_credit, training_rewards
@@ -74,7 +75,9 @@ class TrainingLoop:
         silent = 0 if record.metrics["learning"]["updated"] else state.silent_steps + 1
         if step % spec.eval_interval == 0 or step == spec.steps:
             await self._evaluate(record)
-        record.messages = signal_messages(record.train.trajectories, record.metrics, silent)
+        alarms, raised = raise_alarms(state.alarms, step, record.metrics)
+        signals = signal_messages(record.train.trajectories, record.metrics, silent)
+        record.messages = (*signals, *raised)
         return self._finish(
             record,
             msgspec.structs.replace(
@@ -83,6 +86,7 @@ class TrainingLoop:
                 position=record.train.position,
                 updates=self.learner.updates,
                 silent_steps=silent,
+                alarms=alarms,
             ),
         )
 

@@ -250,8 +250,8 @@ def _contract(name: str, title: str, auto: Callable[[Facts, Values], Auto], **re
 
 
 EFFORTS = ("default", "low", "medium", "high")
-LOSSES = ("cispo", "importance_sampling", "ppo_clip")
-ADVANTAGES = ("mean_centred", "rloo", "group_std")
+LOSSES = ("cispo", "importance_sampling", "ppo_clip", "dual_clip", "gspo", "dppo")
+ADVANTAGES = ("mean_centred", "rloo", "group_std", "reinforce_pp_baseline", "maxrl")
 
 OPTIONS: tuple[Option, ...] = (
     _contract("batch_size", "Tasks a step", _batch_size, low=1, high=256),

@@ -64,6 +64,9 @@ def test_the_demo_s_settings_resolve_to_what_was_found_by_trial() -> None:
     assert warnings_of(demo_hyperparameters()) == []
 
 
+LOSSES_SAID = "cispo, importance_sampling, ppo_clip, dual_clip, gspo, dppo"
+
+
 @pytest.mark.parametrize(
     ("parameters", "rate", "warmup"),
     [
@@ -105,8 +108,16 @@ def test_the_warm_up_is_a_tenth_of_the_steps_within_bounds(steps: int, warmup: i
         ),
         ("learning_rate", 1, "learning_rate is 1; it must be at least 1e-08, at most 0.1."),
         ("batch_size", [], "batch_size is [], which is not a whole number. Use at least 1"),
-        ("loss", [], "loss is []; use one of cispo, importance_sampling, ppo_clip, or auto."),
-        ("loss", {}, "loss is {}; use one of cispo, importance_sampling, ppo_clip, or auto."),
+        (
+            "loss",
+            [],
+            f"loss is []; use one of {LOSSES_SAID}, or auto.",
+        ),
+        (
+            "loss",
+            {},
+            f"loss is {{}}; use one of {LOSSES_SAID}, or auto.",
+        ),
     ],
 )
 def test_a_value_without_sense_is_refused_with_its_range(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.engine.credit.base import Estimator, is_graded
-from jobs.engine.types import Trajectory
+from jobs.engine.types import TokenKind, Trajectory
 
 SPREAD_MIN = 1e-6
 """Rewards closer together than this are the same reward."""
@@ -68,14 +68,23 @@ def assign_credit(
 ) -> dict[Signal, int]:
     """Set `advantage` and `trained` on every member; count the groups by signal."""
     counts = dict.fromkeys(Signal, 0)
+    teaching: list[list[Trajectory]] = []
     for group in groups:
         for member in group.members:
             member.advantage, member.trained = None, False
         graded = group.graded
-        own = [rewards[member.uid] for member in graded]
-        signal = group_signal(own)
+        signal = group_signal([rewards[member.uid] for member in graded])
         counts[signal] += 1
         if signal is Signal.WITH_SIGNAL:
-            for member, advantage in zip(graded, estimator(own), strict=True):
-                member.advantage, member.trained = advantage, True
+            teaching.append(graded)
+    own = [[rewards[member.uid] for member in graded] for graded in teaching]
+    tokens = [[_trained_tokens(member) for member in graded] for graded in teaching]
+    for graded, advantages in zip(teaching, estimator(own, tokens), strict=True):
+        for member, advantage in zip(graded, advantages, strict=True):
+            member.advantage, member.trained = advantage, True
     return counts
+
+
+def _trained_tokens(member: Trajectory) -> int:
+    """As the learner counts them: the first token has nothing before it."""
+    return sum(kind == TokenKind.SAMPLED for kind in member.kinds[1:])

@@ -16,6 +16,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from jobs.engine.alarms import AlarmState
 from jobs.engine.errors import RunFailed
 
 SCHEMA_VERSION = 1
@@ -46,6 +47,8 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Steps in a row, up to this one, that had no learning signal."""
     evaluations: dict[str, float] = msgspec.field(default_factory=dict)
     """Mean validation reward by step."""
+    alarms: AlarmState = AlarmState()
+    """What the alarms remember; empty in checkpoints from before there were any."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

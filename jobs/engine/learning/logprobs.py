@@ -5,11 +5,15 @@ Shapes: B = rollouts, T = tokens, D = hidden size, V = vocabulary, N = trained t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from jobs.engine.learning.tree import TreeBatch, tree_masks
 
 LOGITS_MAX = 1 << 25
 """Most logits that are alive at once: 128 MB in fp32."""
@@ -25,16 +29,50 @@ def token_logprobs(
 
     Both are of `logits / temperature`, as in the samplers. The entropy carries no gradient.
     """
-    causal = model.get_base_model()
-    targets_N = ids_BT[mask_BT]
     before_BT = torch.zeros_like(mask_BT)
     before_BT[:, :-1] = mask_BT[:, 1:]
+    causal = model.get_base_model()
+    return _scored(causal, {"input_ids": ids_BT}, before_BT, ids_BT[mask_BT], temperature)
+
+
+def tree_logprobs(model: Any, batch: TreeBatch, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """The same for a packed tree: [N] and [N], each shared token once for each of its owners."""
+    causal = model.get_base_model()
+    blocks = batch.ids_T.device.type == "cuda" and bool(causal._supports_flex_attn)
+    inputs = {
+        "input_ids": batch.ids_T[None],
+        "position_ids": batch.positions_T[None],
+        "attention_mask": tree_masks(causal.config, batch, blocks=blocks, dtype=causal.dtype),
+    }
+    before = (torch.zeros_like(batch.pred_N), batch.pred_N)
+    with _flex_attention(causal) if blocks else nullcontext():
+        return _scored(causal, inputs, before, batch.targets_N, temperature)
+
+
+@contextmanager
+def _flex_attention(causal: Any) -> Iterator[None]:
+    """Block masks need FlexAttention; the samplers' masks need what the model had before."""
+    usual = causal.config._attn_implementation
+    causal.set_attn_implementation("flex_attention")
+    try:
+        yield
+    finally:
+        causal.set_attn_implementation(usual)
+
+
+def _scored(
+    causal: Any,
+    inputs: dict[str, Any],
+    before: Tensor | tuple[Tensor, Tensor],
+    targets_N: Tensor,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """`before` picks, from [B, T, ...], the N places that predict the targets."""
     if any(getattr(causal.config, name, None) for name in SCALED_HEADS):
-        logits_NV = causal(input_ids=ids_BT, use_cache=False).logits[before_BT]
+        logits_NV = causal(**inputs, use_cache=False).logits[before]
         return _from_logits(logits_NV, targets_N, temperature)
     decoder, head = causal.get_decoder(), causal.get_output_embeddings()
-    hidden_BTD = decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
-    hidden_ND = hidden_BTD[before_BT]
+    hidden_ND = decoder(**inputs, use_cache=False).last_hidden_state[before]
     return _projected(head, hidden_ND, targets_N, temperature)
 
 

@@ -1,7 +1,8 @@
 """Trained rollouts to micro-batches of bounded size, padded on the right.
 
-Shapes: B = rollouts of a micro-batch, T = its longest rollout. Padding stands to the right of a
-causal model's tokens, so that no real token sees it and no attention mask is needed.
+Shapes: B = rollouts of a micro-batch, T = its longest rollout, N = its trained tokens. Padding
+stands to the right of a causal model's tokens, so that no real token sees it and no attention mask
+is needed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ class MicroBatch:
             self.advantages_BT.to(device),
         )
 
+    @property
+    def anchor_N(self) -> Tensor:
+        return self.anchor_BT[self.mask_BT]
+
+    @property
+    def advantages_N(self) -> Tensor:
+        return self.advantages_BT[self.mask_BT]
+
 
 def trained_tokens(trajectory: Trajectory) -> int:
     """The first token has nothing before it to be predicted from."""
@@ -45,6 +54,13 @@ def computed_length(trajectory: Trajectory) -> int:
         default=0,
     )
     return last + 1
+
+
+def trained_mask(trajectory: Trajectory) -> Tensor:
+    """[computed length]: true where a sampled token has something before it."""
+    mask_T = torch.tensor(trajectory.kinds[: computed_length(trajectory)]) == TokenKind.SAMPLED
+    mask_T[0] = False
+    return mask_T
 
 
 def pack(
@@ -77,8 +93,7 @@ def _micro_batch(pairs: Sequence[tuple[Trajectory, float]]) -> MicroBatch:
     for row, (trajectory, advantage) in enumerate(pairs):
         length = computed_length(trajectory)
         ids_BT[row, :length] = torch.tensor(trajectory.ids[:length])
-        mask_T = torch.tensor(trajectory.kinds[:length]) == TokenKind.SAMPLED
-        mask_T[0] = False
+        mask_T = trained_mask(trajectory)
         mask_BT[row, :length] = mask_T
         anchor_T = torch.tensor(trajectory.logprobs[:length], dtype=torch.float32)
         anchor_BT[row, :length] = torch.where(mask_T, anchor_T, 0.0)

@@ -13,23 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs.engine.learning.logprobs import token_logprobs
+from jobs.engine.learning.logprobs import token_logprobs, tree_logprobs
 from jobs.engine.learning.losses.base import PolicyLoss, importance_ratio
 from jobs.engine.learning.model import Policy
 from jobs.engine.learning.packing import MicroBatch, pack, trained_tokens
+from jobs.engine.learning.tree import TreeBatch, can_use_trees, pack_trees
 from jobs.engine.spec import JobSpec
 from jobs.engine.types import Trajectory
 
 GRAD_NORM_MAX = 1.0
 CPU_BATCH_TOKENS = 4096
 """On a CPU larger micro-batches gain nothing, and pad more: 20 % slower with 16,384 tokens."""
+CPU_ROW_TOKENS = 1024
+"""Trees share a row up to here: beyond, their dense mask costs a CPU more than it saves."""
 BETAS = (0.9, 0.95)
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Running totals over micro-batches."""
+    """Running totals over micro-batches; `total`: the tokens of the whole step, known before."""
 
+    total: int
     tokens: int = 0
     loss: float = 0.0
     entropy: float = 0.0
@@ -90,28 +94,44 @@ class Learner:
         if total == 0:
             return LearningReport(learning_rate=self.learning_rate)
         self.optimiser.zero_grad(set_to_none=True)
-        sums = _Sums()
+        sums = _Sums(total)
         for batch in self._batches(members, total):
             check()
             self._accumulate(batch.to(self.policy.device), sums)
         return self._apply(sums, total)
 
-    def _batches(self, members: Sequence[Trajectory], total: int) -> list[MicroBatch]:
+    def _batches(
+        self, members: Sequence[Trajectory], total: int
+    ) -> Sequence[MicroBatch | TreeBatch]:
         """A rollout at exactly its group's mean has no gradient: it counts, and is not computed."""
         moving = [m for m in members if m.advantage and trained_tokens(m)]
         scaled = [float(m.advantage or 0.0) / total for m in moving]
-        budget = self.spec.micro_batch_tokens
+        budget = row = self.spec.micro_batch_tokens
         if self.policy.device.type == "cpu":
-            budget = min(budget, CPU_BATCH_TOKENS)
-        return pack(moving, scaled, token_budget=budget)
+            budget, row = min(budget, CPU_BATCH_TOKENS), min(budget, CPU_ROW_TOKENS)
+        if not can_use_trees(self.policy.model.config):
+            return pack(moving, scaled, token_budget=budget)
+        return pack_trees(moving, scaled, token_budget=budget, row_tokens=row)
 
-    def _accumulate(self, batch: MicroBatch, sums: _Sums) -> None:
-        logprobs_N, entropy_N = token_logprobs(
-            self.policy.model, batch.ids_BT, batch.mask_BT, temperature=self.spec.temperature
+    def _logprobs(self, batch: MicroBatch | TreeBatch) -> tuple[Tensor, Tensor]:
+        model, temperature = self.policy.model, self.spec.temperature
+        if isinstance(batch, TreeBatch):
+            return tree_logprobs(model, batch, temperature=temperature)
+        return token_logprobs(model, batch.ids_BT, batch.mask_BT, temperature=temperature)
+
+    def _accumulate(self, batch: MicroBatch | TreeBatch, sums: _Sums) -> None:
+        logprobs_N, entropy_N = self._logprobs(batch)
+        anchor_N, advantages_N = batch.anchor_N, batch.advantages_N
+        terms_N = self.loss(
+            logprobs_N,
+            anchor_N,
+            advantages_N,
+            ratio_max=self.spec.ratio_max,
+            owner_N=batch.owner_N
+            if isinstance(batch, TreeBatch)
+            else batch.mask_BT.nonzero()[:, 0],
+            weight=1 / sums.total,
         )
-        anchor_N = batch.anchor_BT[batch.mask_BT]
-        advantages_N = batch.advantages_BT[batch.mask_BT]
-        terms_N = self.loss(logprobs_N, anchor_N, advantages_N, ratio_max=self.spec.ratio_max)
         loss = terms_N.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         _note(sums, loss.detach(), logprobs_N.detach(), anchor_N, entropy_N, self.spec.ratio_max)

@@ -10,6 +10,7 @@ from jobs.engine.credit.groups import Group, Signal, assign_credit, group_signal
 from jobs.engine.credit.registry import ESTIMATORS, estimator_named
 from jobs.engine.errors import RunFailed
 from jobs.engine.types import StopReason, Trajectory
+from jobs.services import hyperparameters
 
 
 def member(uid, reward, stop=StopReason.FINAL_ANSWER):
@@ -45,6 +46,7 @@ def credited(rewards, estimator="mean_centred", **faults):
     ("name", "expected"),
     [
         ("mean_centred", [0.5, -0.5, 0.25, -0.25]),
+        ("maxrl", [1.0, -1.0, 0.5, -0.5]),
         ("rloo", [2 / 3, -2 / 3, 1 / 3, -1 / 3]),
         # Sample variance: (0.25 + 0.25 + 0.0625 + 0.0625) / 3.
         (
@@ -54,11 +56,70 @@ def credited(rewards, estimator="mean_centred", **faults):
     ],
 )
 def test_each_estimator_gives_the_advantages_computed_by_hand(name, expected):
-    assert ESTIMATORS[name]([1.0, 0.0, 0.75, 0.25]) == pytest.approx(expected, abs=1e-12)
+    found = ESTIMATORS[name]([[1.0, 0.0, 0.75, 0.25]], [[1, 2, 3, 4]])
+    assert found == [pytest.approx(expected, abs=1e-12)]
+
+
+def test_maxrl_teaches_nothing_where_the_mean_is_not_above_zero():
+    assert ESTIMATORS["maxrl"]([[-1.0, 1.0], [0.0, -1.0]], [[1, 1], [1, 1]]) == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"reinforce_pp_baseline"}))
+def test_a_group_local_estimator_sees_neither_other_groups_nor_lengths(name):
+    alone = ESTIMATORS[name]([[1.0, 0.0]], [[1, 1]])
+    assert ESTIMATORS[name]([[1.0, 0.0], [0.5, 0.25]], [[5, 1], [1, 9]])[0] == alone[0]
+
+
+def test_reinforce_pp_baseline_whitens_over_the_tokens_of_the_batch():
+    # Centred: 0.5, -0.5 and 1, -1. By tokens: mean (1.5 - 0.5 + 3 - 1) / 8 = 3/8, mean square
+    # (0.75 + 0.25 + 3 + 1) / 8 = 5/8, so the variance is 5/8 - 9/64 = 31/64.
+    found = ESTIMATORS["reinforce_pp_baseline"]([[1.0, 0.0], [2.0, 0.0]], [[3, 1], [3, 1]])
+    spread = math.sqrt(31) / 8 + 1e-8
+    assert found == [
+        pytest.approx([0.125 / spread, -0.875 / spread], abs=1e-12),
+        pytest.approx([0.625 / spread, -1.375 / spread], abs=1e-12),
+    ]
+
+
+def test_reinforce_pp_baseline_gives_nothing_to_a_member_without_tokens():
+    estimate = ESTIMATORS["reinforce_pp_baseline"]
+    assert estimate([[1.0, 0.0, 0.5]], [[2, 2, 0]]) == [
+        pytest.approx([1.0, -1.0, 0.0], abs=1e-7),
+    ]
+    assert estimate([[1.0, 0.0]], [[0, 0]]) == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_no_groups_with_signal_are_no_advantages(name):
+    assert ESTIMATORS[name]([], []) == []
+
+
+def test_groups_without_signal_take_no_part_in_the_batch():
+    rewards = {"0": [1.0, 0.0], "1": [1.0, 1.0], "2": [9.0]}
+    groups = [
+        Group(group, tuple(member(f"{group}-{i}", reward) for i, reward in enumerate(own)))
+        for group, own in rewards.items()
+    ]
+    groups[0].members[0].kinds = [1, 1, 1, 2, 1]
+    train = training_rewards(groups, shuffle_seed=None)
+    counts = assign_credit(groups, train, estimator_named("reinforce_pp_baseline"))
+    # Three trained tokens to one: the mean is 1/4 and the variance 3/16.
+    spread = math.sqrt(3) / 4 + 1e-8
+    taught = [m.advantage for m in groups[0].members]
+    assert taught == pytest.approx([0.25 / spread, -0.75 / spread], abs=1e-12)
+    assert [m.trained for group in groups[1:] for m in group.members] == [False] * 3
+    assert [m.advantage for group in groups[1:] for m in group.members] == [None] * 3
+    assert counts[Signal.ALL_SOLVED] == counts[Signal.TOO_SMALL] == 1
+
+
+def test_the_engine_knows_exactly_the_estimators_that_may_be_chosen():
+    assert sorted(ESTIMATORS) == sorted(hyperparameters.ADVANTAGES)
 
 
 def test_an_unknown_estimator_is_named_together_with_the_known_ones():
-    with pytest.raises(RunFailed, match="“median”.*group_std, mean_centred, rloo"):
+    with pytest.raises(
+        RunFailed, match="“median”.*group_std, maxrl, mean_centred, reinforce_pp_baseline, rloo"
+    ):
         estimator_named("median")
 
 

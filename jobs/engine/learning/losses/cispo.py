@@ -9,7 +9,13 @@ from jobs.engine.learning.losses.base import importance_ratio
 
 
 def cispo(
-    logprobs_N: Tensor, anchor_N: Tensor, advantages_N: Tensor, *, ratio_max: float
+    logprobs_N: Tensor,
+    anchor_N: Tensor,
+    advantages_N: Tensor,
+    *,
+    ratio_max: float,
+    owner_N: Tensor,
+    weight: float,
 ) -> Tensor:
-    weight_N = torch.clamp(importance_ratio(logprobs_N, anchor_N).detach(), 0.0, ratio_max)
-    return -weight_N * advantages_N * logprobs_N
+    clipped_N = torch.clamp(importance_ratio(logprobs_N, anchor_N).detach(), 0.0, ratio_max)
+    return -clipped_N * advantages_N * logprobs_N

@@ -8,7 +8,13 @@ from jobs.engine.learning.losses.base import importance_ratio
 
 
 def importance_sampling(
-    logprobs_N: Tensor, anchor_N: Tensor, advantages_N: Tensor, *, ratio_max: float
+    logprobs_N: Tensor,
+    anchor_N: Tensor,
+    advantages_N: Tensor,
+    *,
+    ratio_max: float,
+    owner_N: Tensor,
+    weight: float,
 ) -> Tensor:
     """`ratio_max` is not used: this loss clips nothing."""
     return -importance_ratio(logprobs_N, anchor_N) * advantages_N

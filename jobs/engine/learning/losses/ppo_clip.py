@@ -12,7 +12,13 @@ CLIP_HIGH = 0.28
 
 
 def ppo_clip(
-    logprobs_N: Tensor, anchor_N: Tensor, advantages_N: Tensor, *, ratio_max: float
+    logprobs_N: Tensor,
+    anchor_N: Tensor,
+    advantages_N: Tensor,
+    *,
+    ratio_max: float,
+    owner_N: Tensor,
+    weight: float,
 ) -> Tensor:
     ratio_N = torch.clamp(importance_ratio(logprobs_N, anchor_N), max=ratio_max)
     clipped_N = torch.clamp(ratio_N, 1 - CLIP_LOW, 1 + CLIP_HIGH)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from jobs.engine.errors import RunFailed
 from jobs.engine.learning.losses.base import PolicyLoss
 from jobs.engine.learning.losses.cispo import cispo
+from jobs.engine.learning.losses.dppo import dppo
+from jobs.engine.learning.losses.dual_clip import dual_clip
+from jobs.engine.learning.losses.gspo import gspo
 from jobs.engine.learning.losses.importance import importance_sampling
 from jobs.engine.learning.losses.ppo_clip import ppo_clip
 
@@ -12,6 +15,9 @@ LOSSES: dict[str, PolicyLoss] = {
     "cispo": cispo,
     "ppo_clip": ppo_clip,
     "importance_sampling": importance_sampling,
+    "dual_clip": dual_clip,
+    "gspo": gspo,
+    "dppo": dppo,
 }
 
 

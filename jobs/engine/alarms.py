@@ -1,0 +1,255 @@
+"""Alarms: what goes wrong in a training run without stopping it, each told with its evidence.
+
+`raise_alarms` is pure. All that it remembers is in `AlarmState`, which is saved with each
+checkpoint, so that a resumed run tells what an unbroken one would have told.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from jobs.engine.events import Message
+
+Metrics = Mapping[str, Mapping[str, Any]]
+Item = TypeVar("Item")
+
+WINDOW = 10
+"""Steps in a baseline and in a recent window."""
+REPEAT_STEPS = 20
+"""An alarm that lasts is told again after as many steps."""
+ENTROPY_SHARE = 0.3
+MISMATCH_WARN = 0.01
+MISMATCH_SEVERE = 0.1
+SAMPLE_SIZE_LOW = 0.5
+SILENT_SHARE = 0.8
+TRAIN_RISE = 0.1
+FLAT = 0.02
+"""A mean reward that rose by less did not rise."""
+LENGTH_FACTOR = 2.0
+
+
+class GroupCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The groups of one step."""
+
+    total: int
+    with_signal: int
+    all_solved: int
+    all_failed: int
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The validation reward of a step, and the mean train reward of the window up to it."""
+
+    step: int
+    train: float
+    validation: float
+
+
+class AlarmState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the alarms remember. No list is longer than `WINDOW` + 1."""
+
+    first_entropies: tuple[float, ...] = ()
+    """Of the first steps that made an update."""
+    first_tokens: tuple[float, ...] = ()
+    first_rewards: tuple[float, ...] = ()
+    last_rewards: tuple[float, ...] = ()
+    last_groups: tuple[GroupCounts, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    told: dict[str, int] = msgspec.field(default_factory=dict)
+    """The step at which each alarm that lasts was last told, by code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an alarm sees at a step: whether its condition holds, and the evidence."""
+
+    on: bool
+    text: str
+    data: dict[str, float]
+
+
+def raise_alarms(
+    state: AlarmState, step: int, metrics: Metrics
+) -> tuple[AlarmState, tuple[Message, ...]]:
+    """The state after a training step, and what there is to tell of it."""
+    state = _remember(state, step, metrics)
+    told, messages = dict(state.told), []
+    for code, read in ALARMS.items():
+        reading = read(state, metrics)
+        if reading is None:
+            continue
+        if not reading.on:
+            told.pop(code, None)
+        elif code not in told or step - told[code] >= REPEAT_STEPS:
+            told[code] = step
+            messages.append(
+                Message(level="warn", code=code, text=reading.text, data=dict(reading.data))
+            )
+    return msgspec.structs.replace(state, told=told), tuple(messages)
+
+
+def _number(metrics: Metrics, section: str, name: str) -> float | None:
+    """A metric, or None where it is missing or not finite."""
+    value = metrics.get(section, {}).get(name)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _first(values: tuple[Item, ...], value: Item | None) -> tuple[Item, ...]:
+    return values if value is None or len(values) >= WINDOW else (*values, value)
+
+
+def _last(values: tuple[Item, ...], value: Item | None, count: int = WINDOW) -> tuple[Item, ...]:
+    return values if value is None else (*values, value)[-count:]
+
+
+def _remember(state: AlarmState, step: int, metrics: Metrics) -> AlarmState:
+    updated = metrics.get("learning", {}).get("updated")
+    entropy = _number(metrics, "learning", "entropy") if updated else None
+    reward = _number(metrics, "train", "reward_mean")
+    rewards = _last(state.last_rewards, reward)
+    evaluation = _evaluation(rewards, step, metrics)
+    return msgspec.structs.replace(
+        state,
+        first_entropies=_first(state.first_entropies, entropy),
+        first_tokens=_first(state.first_tokens, _number(metrics, "train", "tokens_mean")),
+        first_rewards=_first(state.first_rewards, reward),
+        last_rewards=rewards,
+        last_groups=_last(state.last_groups, _groups(metrics)),
+        evaluations=_last(state.evaluations, evaluation, WINDOW + 1),
+    )
+
+
+def _groups(metrics: Metrics) -> GroupCounts | None:
+    groups = metrics.get("groups")
+    return GroupCounts(**{n: groups[n] for n in GroupCounts.__struct_fields__}) if groups else None
+
+
+def _evaluation(rewards: tuple[float, ...], step: int, metrics: Metrics) -> Evaluation | None:
+    """None too while fewer than half a window of train rewards is known: their mean is noise."""
+    validation = _number(metrics, "validation", "reward_mean")
+    if validation is None or len(rewards) < WINDOW // 2:
+        return None
+    return Evaluation(step, statistics.fmean(rewards), validation)
+
+
+def _entropy_collapse(state: AlarmState, metrics: Metrics) -> Reading | None:
+    entropy = _number(metrics, "learning", "entropy")
+    if entropy is None or len(state.first_entropies) < WINDOW:
+        return None
+    usual = statistics.median(state.first_entropies)
+    text = (
+        f"The model hardly varies its answers any more: entropy is {entropy:.3f}, below 30 % of "
+        f"the {usual:.3f} of the first {WINDOW} trained steps. Use a lower learning rate or a "
+        "higher temperature, or take an earlier checkpoint."
+    )
+    data = {"entropy": entropy, "first_median": usual}
+    return Reading(entropy < ENTROPY_SHARE * usual, text, data)
+
+
+def _mismatch(state: AlarmState, metrics: Metrics) -> Reading | None:
+    value = _number(metrics, "learning", "mismatch_kl")
+    if value is None:
+        return None
+    seen = f"mismatch KL is {value:.4f}"
+    text = (
+        f"Sampler and trainer disagree about the probabilities of sampled tokens: {seen}, above "
+        f"{MISMATCH_WARN}. Watch the reward; if this goes on, use a lower learning rate."
+    )
+    if value > MISMATCH_SEVERE:
+        text = (
+            f"Sampler and trainer disagree strongly: {seen}, above {MISMATCH_SEVERE}. Updates are "
+            "no longer reliable. Pause the job, check that both use the same weights, precision "
+            "and chat template, and go back to an earlier checkpoint."
+        )
+    return Reading(value > MISMATCH_WARN, text, {"mismatch_kl": value})
+
+
+def _low_ess(state: AlarmState, metrics: Metrics) -> Reading | None:
+    value = _number(metrics, "learning", "effective_sample_size")
+    if value is None:
+        return None
+    text = (
+        f"A few tokens decide the update: the effective sample size is {value:.2f} of 1, below "
+        f"{SAMPLE_SIZE_LOW}. Use a lower learning rate or more rollouts for each step."
+    )
+    return Reading(value < SAMPLE_SIZE_LOW, text, {"effective_sample_size": value})
+
+
+def _silent_groups(state: AlarmState, metrics: Metrics) -> Reading | None:
+    steps = state.last_groups
+    total = sum(step.total for step in steps)
+    if len(steps) < WINDOW or not total:
+        return None
+    solved = sum(step.all_solved for step in steps)
+    failed = sum(step.all_failed for step in steps)
+    silent = total - sum(step.with_signal for step in steps)
+    advice = (
+        "Use harder tasks or a stricter grader."
+        if solved > failed
+        else "Use easier tasks, a stronger base model, or a grader that gives partial credit."
+    )
+    text = (
+        f"Most groups teach nothing: {silent} of {total} in the last {WINDOW} steps had no "
+        f"different rewards ({solved} all solved, {failed} all failed). {advice}"
+    )
+    data = {"share": silent / total, "total": total, "all_solved": solved, "all_failed": failed}
+    return Reading(silent / total > SILENT_SHARE, text, data)
+
+
+def _reward_gap(state: AlarmState, metrics: Metrics) -> Reading | None:
+    """The last evaluation against the nearest one at least a window before it."""
+    if not state.evaluations:
+        return None
+    now = state.evaluations[-1]
+    before = [e for e in state.evaluations if now.step - e.step >= WINDOW]
+    if not before:
+        return None
+    then = before[-1]
+    train, validation = now.train - then.train, now.validation - then.validation
+    text = (
+        f"The train reward rose by {train:.3f} from step {then.step} to step {now.step}, and the "
+        f"held-out check is {'flat' if abs(validation) < FLAT else 'down'}: the validation reward "
+        f"went from {then.validation:.3f} to {now.validation:.3f}. The model may exploit the "
+        "grader or learn the tasks by heart. Read some trajectories with a high reward, make the "
+        "grader stricter or add tasks."
+    )
+    data = {
+        "from_step": then.step,
+        "to_step": now.step,
+        "train_change": train,
+        "validation_change": validation,
+    }
+    return Reading(train >= TRAIN_RISE and validation < FLAT, text, data)
+
+
+def _length_up(state: AlarmState, metrics: Metrics) -> Reading | None:
+    tokens = _number(metrics, "train", "tokens_mean")
+    if tokens is None or min(len(state.first_tokens), len(state.first_rewards)) < WINDOW:
+        return None
+    usual = statistics.median(state.first_tokens)
+    rise = statistics.fmean(state.last_rewards) - statistics.fmean(state.first_rewards)
+    text = (
+        f"Answers grow without a better reward: {tokens:.0f} sampled tokens on average, more than "
+        f"twice the {usual:.0f} of the first {WINDOW} steps, while the mean reward changed by "
+        f"{rise:+.3f}. Limit the tokens of an answer, or let the grader prefer short ones."
+    )
+    data = {"tokens_mean": tokens, "first_median": usual, "reward_change": rise}
+    return Reading(tokens > LENGTH_FACTOR * usual and rise < FLAT, text, data)
+
+
+ALARMS: dict[str, Callable[[AlarmState, Metrics], Reading | None]] = {
+    "entropy_collapse": _entropy_collapse,
+    "mismatch": _mismatch,
+    "low_ess": _low_ess,
+    "silent_groups": _silent_groups,
+    "reward_gap": _reward_gap,
+    "length_up": _length_up,
+}
+"""Each reads a step by what is remembered, that step included. None: nothing to judge by, and
+what was told stays as it was."""

@@ -1,0 +1,260 @@
+"""Alarms of a training run: when they begin, how often they are told, and what they say."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from jobs.engine.alarms import ALARMS, WINDOW, AlarmState, raise_alarms
+from jobs.engine.learning.checkpoint import TrainingState
+
+CALM = {
+    "entropy": 1.0,
+    "mismatch_kl": 0.001,
+    "effective_sample_size": 0.9,
+    "reward": 0.5,
+    "tokens": 100.0,
+    "signal": 6,
+    "solved": 1,
+    "failed": 3,
+    "validation": None,
+    "updated": True,
+}
+
+
+def metrics(**changes):
+    now = {**CALM, **changes}
+    found = {
+        "learning": {
+            name: now[name]
+            for name in ("updated", "entropy", "mismatch_kl", "effective_sample_size")
+        },
+        "train": {"reward_mean": now["reward"], "tokens_mean": now["tokens"]},
+        "groups": {
+            "total": 10,
+            "with_signal": now["signal"],
+            "all_solved": now["solved"],
+            "all_failed": now["failed"],
+            "same_reward": 0,
+            "too_small": 0,
+            "refilled": 0,
+        },
+    }
+    if now["validation"] is not None:
+        found["validation"] = {"reward_mean": now["validation"]}
+    return found
+
+
+def run(steps, state=None, first=1):
+    """Each of `steps` is what differs from a calm step; returns the state and all messages."""
+    state, told = state or AlarmState(), []
+    for number, changes in enumerate(steps, first):
+        state, messages = raise_alarms(state, number, metrics(**changes))
+        told += [(number, message) for message in messages]
+    return state, told
+
+
+def codes(steps):
+    return [(number, message.code) for number, message in run(steps)[1]]
+
+
+def calm(count=10):
+    return [{}] * count
+
+
+def test_a_calm_run_says_nothing():
+    assert codes(calm(60)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "on", "off"),
+    [
+        ("entropy_collapse", {"entropy": 0.29}, {"entropy": 0.3}),
+        ("mismatch", {"mismatch_kl": 0.011}, {"mismatch_kl": 0.01}),
+        ("low_ess", {"effective_sample_size": 0.49}, {"effective_sample_size": 0.5}),
+        ("length_up", {"tokens": 201.0}, {"tokens": 200.0}),
+    ],
+)
+def test_an_alarm_begins_just_beyond_its_bound(code, on, off):
+    assert codes([*calm(), off]) == []
+    assert codes([*calm(), on]) == [(11, code)]
+
+
+def test_an_entropy_without_a_whole_baseline_is_not_judged():
+    assert codes([*calm(8), {"entropy": 0.1}]) == []
+
+
+def test_only_steps_with_an_update_are_in_the_entropy_baseline():
+    still = {"updated": False, "entropy": 0.2}
+    assert run([still, *calm(9)])[0].first_entropies == (1.0,) * 9
+
+
+def test_an_entropy_collapse_is_said_with_its_value():
+    ((_, message),) = run([*calm(), {"entropy": 0.2}])[1]
+    assert message.level == "warn"
+    assert message.data == {"entropy": 0.2, "first_median": 1.0}
+    assert message.text == (
+        "The model hardly varies its answers any more: entropy is 0.200, below 30 % of the 1.000 "
+        "of the first 10 trained steps. Use a lower learning rate or a higher temperature, or "
+        "take an earlier checkpoint."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "start"),
+    [
+        (0.1, "Sampler and trainer disagree about the probabilities of sampled tokens: mismatch"),
+        (0.11, "Sampler and trainer disagree strongly: mismatch KL is 0.1100, above 0.1."),
+    ],
+)
+def test_a_large_mismatch_is_said_more_strongly(value, start):
+    ((_, message),) = run([{"mismatch_kl": value}])[1]
+    assert message.text.startswith(start)
+    assert message.data == {"mismatch_kl": value}
+
+
+def test_silent_groups_are_counted_over_ten_steps():
+    silent = {"signal": 1, "solved": 2, "failed": 7}
+    assert codes([silent] * 9) == []
+    ((number, message),) = run([silent] * 10)[1]
+    assert (number, message.code) == (10, "silent_groups")
+    assert message.data == {"share": 0.9, "total": 100, "all_solved": 20, "all_failed": 70}
+    assert message.text == (
+        "Most groups teach nothing: 90 of 100 in the last 10 steps had no different rewards "
+        "(20 all solved, 70 all failed). Use easier tasks, a stronger base model, or a grader "
+        "that gives partial credit."
+    )
+
+
+def test_four_silent_groups_of_five_are_no_alarm():
+    assert codes([{"signal": 2, "solved": 4, "failed": 4}] * 12) == []
+
+
+def test_groups_that_are_all_solved_want_harder_tasks():
+    ((_, message),) = run([{"signal": 0, "solved": 9, "failed": 1}] * 10)[1]
+    assert message.text.endswith("Use harder tasks or a stricter grader.")
+
+
+def evaluated(reward, validation, steps=10):
+    return [*[{"reward": reward}] * (steps - 1), {"reward": reward, "validation": validation}]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "validations", "expected"),
+    [
+        ((0.25, 0.5), (0.25, 0.25), [(20, "reward_gap")]),
+        ((0.25, 0.5), (0.25, 0.125), [(20, "reward_gap")]),
+        ((0.25, 0.5), (0.25, 0.5), []),
+        ((0.25, 0.3125), (0.25, 0.25), []),
+        ((0.5, 0.25), (0.25, 0.25), []),
+    ],
+)
+def test_a_train_reward_that_rises_alone_is_a_gap(rewards, validations, expected):
+    first, second = zip(rewards, validations, strict=True)
+    assert codes([*evaluated(*first), *evaluated(*second)]) == expected
+
+
+def test_a_gap_says_that_the_held_out_check_is_flat():
+    ((_, message),) = run([*evaluated(0.25, 0.25), *evaluated(0.5, 0.25)])[1]
+    assert message.data == {
+        "from_step": 10,
+        "to_step": 20,
+        "train_change": 0.25,
+        "validation_change": 0.0,
+    }
+    assert message.text.startswith(
+        "The train reward rose by 0.250 from step 10 to step 20, and the held-out check is flat: "
+        "the validation reward went from 0.250 to 0.250."
+    )
+
+
+def test_a_gap_needs_evaluations_ten_steps_apart():
+    assert codes([*evaluated(0.25, 0.25), *evaluated(0.5, 0.25, steps=9)]) == []
+
+
+def test_a_gap_ends_when_the_validation_reward_follows():
+    state, _ = run([*evaluated(0.25, 0.25), *evaluated(0.5, 0.25), *evaluated(0.75, 0.5)])
+    assert state.told == {}
+
+
+def test_longer_answers_with_a_better_reward_are_no_alarm():
+    longer = {"tokens": 300.0, "reward": 0.75}
+    assert codes([*calm(), longer]) == []
+    ((_, message),) = run([*calm(), {"tokens": 300.0}])[1]
+    assert message.data == {"tokens_mean": 300.0, "first_median": 100.0, "reward_change": 0.0}
+
+
+def test_an_alarm_is_told_once_and_then_every_twenty_steps():
+    assert [number for number, _ in codes([{"mismatch_kl": 0.05}] * 45)] == [1, 21, 41]
+
+
+def test_an_alarm_that_was_clear_is_told_again():
+    bad = {"mismatch_kl": 0.05}
+    assert [number for number, _ in codes([bad, bad, {}, bad, bad])] == [1, 4]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_number_neither_begins_nor_ends_an_alarm(missing):
+    bad, unknown = {"mismatch_kl": 0.05}, {"mismatch_kl": missing}
+    assert codes([unknown, bad, unknown, bad]) == [(2, "mismatch")]
+
+
+def test_a_step_that_measured_nothing_says_nothing():
+    names = ("entropy", "mismatch_kl", "effective_sample_size", "reward", "tokens")
+    assert codes([dict.fromkeys(names)] * 12) == []
+    assert raise_alarms(AlarmState(), 1, {}) == (AlarmState(), ())
+
+
+def stormy(count=60):
+    """Every alarm begins, lasts, and most end."""
+    steps = []
+    for number in range(1, count + 1):
+        bad = number > 12 and number % 25 > 3
+        steps.append(
+            {
+                "entropy": 0.1 / 3 if bad else 1.0 + number / 7,
+                "mismatch_kl": number / 700,
+                "effective_sample_size": 0.3 if bad else 0.9,
+                "reward": 0.2 if number < 11 else 0.2 + 0.1 / 3 * (number % 10),
+                "tokens": 900 / 7 if number < 11 else 500.0 + (0 if bad else -400.0),
+                "signal": 0 if bad else 6,
+                "validation": 0.3 if number % 5 == 0 else None,
+            }
+        )
+    steps[35:] = [{**step, "reward": 0.15} for step in steps[35:]]
+    return steps
+
+
+def test_every_alarm_is_in_the_storm():
+    assert {code for _, code in codes(stormy())} == set(ALARMS)
+
+
+@pytest.mark.parametrize("cut", [1, 9, 10, 17, 25, 33, 48])
+def test_a_run_resumed_in_the_middle_tells_the_same(cut):
+    steps = stormy()
+    whole, told = run(steps)
+    state, before = run(steps[:cut])
+    saved = msgspec.json.decode(msgspec.json.encode(state), type=AlarmState)
+    resumed, after = run(steps[cut:], saved, cut + 1)
+    assert before + after == told
+    assert msgspec.json.encode(resumed) == msgspec.json.encode(whole)
+
+
+def test_what_is_remembered_is_bounded():
+    state, _ = run([{"validation": 0.5}] * 50)
+    lengths = {name: len(getattr(state, name)) for name in state.__struct_fields__}
+    assert lengths.pop("evaluations") == WINDOW + 1
+    assert lengths.pop("told") == 0
+    assert set(lengths.values()) == {WINDOW}
+
+
+def test_a_checkpoint_from_before_the_alarms_is_read():
+    old = {
+        "step": 3,
+        "position": 7,
+        "updates": 2,
+        "seed": 1,
+        "config_sha256": "c",
+        "base_sha256": "b",
+    }
+    assert msgspec.convert(old, TrainingState).alarms == AlarmState()
