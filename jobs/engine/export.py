@@ -29,7 +29,7 @@ from jobs.engine.learning.checkpoint import (
 )
 from jobs.engine.learning.logprobs import token_logprobs
 from jobs.engine.learning.model import Policy
-from jobs.engine.learning.packing import pack, trained_tokens
+from jobs.engine.learning.packing import pack
 from jobs.engine.model_card import model_card
 from jobs.engine.reporting import read_bodies
 from jobs.engine.saving import Saver
@@ -92,7 +92,7 @@ def proof_trajectories(run_dir: Path, step: int) -> list[Trajectory]:
     """The first few validation rollouts that were recorded with this checkpoint's weights."""
     files = sorted((run_dir / "trajectories").glob(f"{folder_name(step)}.e*.zst"))
     recorded = read_bodies(files[-1]) if files else []
-    usable = [member for member in recorded if trained_tokens(member)]
+    usable = [member for member in recorded if member.trained_tokens]
     usable.sort(key=lambda member: member.split != "validation")
     return usable[:PROOF_TRAJECTORIES]
 

@@ -121,6 +121,11 @@ class Trajectory(msgspec.Struct, kw_only=True):
         return sum(kind in (TokenKind.SAMPLED, TokenKind.LOOP) for kind in self.kinds)
 
     @property
+    def trained_tokens(self) -> int:
+        """The first token has nothing before it to be predicted from."""
+        return sum(kind == TokenKind.SAMPLED for kind in self.kinds[1:])
+
+    @property
     def answer(self) -> str:
         """The text the graders see: the content of the last turn."""
         return self.turns[-1].content if self.turns else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def save_random_model(folder: Path, kind: Any, config: Any, tokenizer: Any) -> None:
+    """Weights large enough that the choice of a token matters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = kind(config)
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                torch.nn.init.normal_(parameter, std=0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the layout of the hub: config, safetensors, tokenizer, chat template."""
@@ -84,14 +97,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        model = Qwen3ForCausalLM(config)
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                torch.nn.init.normal_(parameter, std=0.15)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random_model(folder, Qwen3ForCausalLM, config, tokenizer)
     return folder
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.engine.credit.base import Estimator, is_graded
-from jobs.engine.types import TokenKind, Trajectory
+from jobs.engine.types import Trajectory
 
 SPREAD_MIN = 1e-6
 """Rewards closer together than this are the same reward."""
@@ -78,13 +78,8 @@ def assign_credit(
         if signal is Signal.WITH_SIGNAL:
             teaching.append(graded)
     own = [[rewards[member.uid] for member in graded] for graded in teaching]
-    tokens = [[_trained_tokens(member) for member in graded] for graded in teaching]
+    tokens = [[member.trained_tokens for member in graded] for graded in teaching]
     for graded, advantages in zip(teaching, estimator(own, tokens), strict=True):
         for member, advantage in zip(graded, advantages, strict=True):
             member.advantage, member.trained = advantage, True
     return counts
-
-
-def _trained_tokens(member: Trajectory) -> int:
-    """As the learner counts them: the first token has nothing before it."""
-    return sum(kind == TokenKind.SAMPLED for kind in member.kinds[1:])

@@ -41,19 +41,17 @@ class MicroBatch:
     def advantages_N(self) -> Tensor:
         return self.advantages_BT[self.mask_BT]
 
-
-def trained_tokens(trajectory: Trajectory) -> int:
-    """The first token has nothing before it to be predicted from."""
-    return sum(kind == TokenKind.SAMPLED for kind in trajectory.kinds[1:])
+    @property
+    def owner_N(self) -> Tensor:
+        """The row of each trained token."""
+        return self.mask_BT.nonzero()[:, 0]
 
 
 def computed_length(trajectory: Trajectory) -> int:
     """Tokens up to the last trained one: what a loop or a tool wrote after it is not computed."""
-    last = max(
-        (place for place, kind in enumerate(trajectory.kinds) if kind == TokenKind.SAMPLED),
-        default=0,
-    )
-    return last + 1
+    kinds = trajectory.kinds
+    places = range(len(kinds) - 1, -1, -1)
+    return 1 + next((place for place in places if kinds[place] == TokenKind.SAMPLED), 0)
 
 
 def trained_mask(trajectory: Trajectory) -> Tensor:

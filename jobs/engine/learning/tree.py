@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
 from jobs.engine.learning.packing import MicroBatch, computed_length, pack, trained_mask
-from jobs.engine.sampling.slots import can_use_slots, layer_kinds
+from jobs.engine.sampling.slots import additive_mask, can_use_slots, masks_by_layer
 from jobs.engine.types import Trajectory
 
 SAVES = 0.8
@@ -159,14 +159,8 @@ def can_use_trees(config: Any) -> bool:
 
 def tree_masks(config: Any, batch: TreeBatch, *, blocks: bool, dtype: torch.dtype) -> Any:
     """The mask of all layers, or one by each kind of layer where some have a window."""
-    make = block_mask if blocks else partial(dense_mask, dtype=dtype)
-    window = getattr(config, "sliding_window", None)
-    kinds = layer_kinds(config)
-    if not window or (kinds and "sliding_attention" not in kinds):
-        return make(batch, None)
-    if not kinds:
-        return make(batch, window)
-    return {"full_attention": make(batch, None), "sliding_attention": make(batch, window)}
+    make = partial(block_mask, batch) if blocks else partial(dense_mask, batch, dtype=dtype)
+    return masks_by_layer(config, make)
 
 
 def ancestors(batch: TreeBatch, window: int | None) -> Sees:
@@ -186,8 +180,7 @@ def dense_mask(batch: TreeBatch, window: int | None, *, dtype: torch.dtype) -> T
     places_T = torch.arange(len(batch.ids_T), device=batch.ids_T.device)
     none = places_T[:0]
     seen_TT = ancestors(batch, window)(none, none, places_T[:, None], places_T[None])
-    mask_TT = torch.zeros(seen_TT.shape, dtype=dtype, device=seen_TT.device)
-    return mask_TT.masked_fill_(~seen_TT, torch.finfo(dtype).min)[None, None]
+    return additive_mask(seen_TT[None], dtype)
 
 
 def block_mask(batch: TreeBatch, window: int | None) -> Any:

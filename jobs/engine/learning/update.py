@@ -16,7 +16,7 @@ from torch import Tensor
 from jobs.engine.learning.logprobs import token_logprobs, tree_logprobs
 from jobs.engine.learning.losses.base import PolicyLoss, importance_ratio
 from jobs.engine.learning.model import Policy
-from jobs.engine.learning.packing import MicroBatch, pack, trained_tokens
+from jobs.engine.learning.packing import MicroBatch, pack
 from jobs.engine.learning.tree import TreeBatch, can_use_trees, pack_trees
 from jobs.engine.spec import JobSpec
 from jobs.engine.types import Trajectory
@@ -90,7 +90,7 @@ class Learner:
     ) -> LearningReport:
         """Update on the trained rollouts; `check` runs before each micro-batch and may raise."""
         members = [member for member in trajectories if member.trained]
-        total = sum(trained_tokens(member) for member in members)
+        total = sum(member.trained_tokens for member in members)
         if total == 0:
             return LearningReport(learning_rate=self.learning_rate)
         self.optimiser.zero_grad(set_to_none=True)
@@ -98,13 +98,13 @@ class Learner:
         for batch in self._batches(members, total):
             check()
             self._accumulate(batch.to(self.policy.device), sums)
-        return self._apply(sums, total)
+        return self._apply(sums)
 
     def _batches(
         self, members: Sequence[Trajectory], total: int
     ) -> Sequence[MicroBatch | TreeBatch]:
         """A rollout at exactly its group's mean has no gradient: it counts, and is not computed."""
-        moving = [m for m in members if m.advantage and trained_tokens(m)]
+        moving = [m for m in members if m.advantage and m.trained_tokens]
         scaled = [float(m.advantage or 0.0) / total for m in moving]
         budget = row = self.spec.micro_batch_tokens
         if self.policy.device.type == "cpu":
@@ -127,16 +127,14 @@ class Learner:
             anchor_N,
             advantages_N,
             ratio_max=self.spec.ratio_max,
-            owner_N=batch.owner_N
-            if isinstance(batch, TreeBatch)
-            else batch.mask_BT.nonzero()[:, 0],
+            owner_N=batch.owner_N,
             weight=1 / sums.total,
         )
         loss = terms_N.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         _note(sums, loss.detach(), logprobs_N.detach(), anchor_N, entropy_N, self.spec.ratio_max)
 
-    def _apply(self, sums: _Sums, total: int) -> LearningReport:
+    def _apply(self, sums: _Sums) -> LearningReport:
         parameters = [parameter for _, parameter in self.policy.trainable]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, GRAD_NORM_MAX))
         rate = self.learning_rate
@@ -150,7 +148,7 @@ class Learner:
         measured = max(1, sums.tokens)
         return LearningReport(
             updated=finite,
-            tokens_trained=total,
+            tokens_trained=sums.total,
             skipped_non_finite=int(not finite),
             learning_rate=rate,
             loss=_finite(sums.loss),

@@ -10,11 +10,14 @@ Legend: S slots, N rows of this pass, H key-value heads, W new tokens a row, C c
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from transformers import PretrainedConfig
 from transformers.cache_utils import Cache
+
+Mask = TypeVar("Mask")
 
 _MIXED_TYPES = frozenset({"full_attention", "sliding_attention"})
 _COLUMN_STEP = 32
@@ -110,21 +113,34 @@ def attention_masks(
 ) -> torch.Tensor | dict[str, torch.Tensor]:
     """Additive masks: a token sees the columns up to its own, within the window if there is one."""
     columns_C = torch.arange(columns, device=positions_NW.device)
-    seen_NWC = columns_C <= positions_NW[:, :, None]
+
+    def make(window: int | None) -> torch.Tensor:
+        seen_NWC = columns_C <= positions_NW[:, :, None]
+        if window is not None:
+            seen_NWC &= columns_C > positions_NW[:, :, None] - window
+        return additive_mask(seen_NWC, dtype)
+
+    return masks_by_layer(config, make)
+
+
+def masks_by_layer(
+    config: PretrainedConfig, make: Callable[[int | None], Mask]
+) -> Mask | dict[str, Mask]:
+    """The mask of all layers, or one by each kind of layer where some have a window.
+
+    `make` gives the mask for a window, or for none.
+    """
     window = getattr(config, "sliding_window", None)
     kinds = layer_kinds(config)
     if not window or (kinds and "sliding_attention" not in kinds):
-        return _additive(seen_NWC, dtype)
-    near_NWC = seen_NWC & (columns_C > positions_NW[:, :, None] - window)
+        return make(None)
     if not kinds:
-        return _additive(near_NWC, dtype)
-    return {
-        "full_attention": _additive(seen_NWC, dtype),
-        "sliding_attention": _additive(near_NWC, dtype),
-    }
+        return make(window)
+    return {"full_attention": make(None), "sliding_attention": make(window)}
 
 
-def _additive(seen_NWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive_mask(seen_NWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[N, 1, W, C]: 0 where a token sees a column, else the lowest number."""
     mask_NWC = torch.zeros(seen_NWC.shape, dtype=dtype, device=seen_NWC.device)
     mask_NWC.masked_fill_(~seen_NWC, torch.finfo(dtype).min)
     return mask_NWC[:, None]

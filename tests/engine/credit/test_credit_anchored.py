@@ -12,35 +12,8 @@ from jobs.engine.credit.anchored import (
     state_key,
     variance_explained,
 )
-from jobs.engine.types import StopReason, ToolCall, Trajectory, Turn
-
-
-def rollout(uid, reward, *moves, group="g", row=0, stop=StopReason.FINAL_ANSWER):
-    """A move is an answer's text, or a call as (arguments, output)."""
-    turns = []
-    for index, move in enumerate(moves):
-        turn = Turn(index=index, start=index, end=index + 1, text="")
-        if isinstance(move, str):
-            turn.content = move
-        else:
-            arguments, output = move
-            turn.calls = [ToolCall(id=f"c{index}", name="f", arguments=arguments, output=output)]
-        turns.append(turn)
-    return Trajectory(
-        uid=uid,
-        row=row,
-        group=group,
-        sample=0,
-        split="train",
-        trace_id="t",
-        ids=[],
-        logprobs=[],
-        entropies=[],
-        kinds=[],
-        turns=turns,
-        stop=stop,
-        reward=reward,
-    )
+from jobs.engine.types import StopReason
+from tests.engine.credit.rollouts import rollout
 
 
 def credit(*members, **options):

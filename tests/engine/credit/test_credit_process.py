@@ -7,37 +7,13 @@ import math
 import pytest
 
 from jobs.engine.credit.process import information_gain, process_credit, returns_to_go
-from jobs.engine.types import StopReason, ToolCall, Trajectory, Turn
+from jobs.engine.types import StopReason
+from tests.engine.credit import rollouts
 
 
-def rollout(uid, *outputs, group="g", stop=StopReason.FINAL_ANSWER, reward=1.0):
+def rollout(uid, *outputs, reward=1.0, **more):
     """One turn a tool output, and the answer."""
-    turns = [
-        Turn(
-            index=index,
-            start=0,
-            end=1,
-            text="",
-            calls=[ToolCall(id="c", name="f", arguments="{}", output=output)],
-        )
-        for index, output in enumerate(outputs)
-    ]
-    turns.append(Turn(index=len(turns), start=0, end=1, text="", content="answer"))
-    return Trajectory(
-        uid=uid,
-        row=0,
-        group=group,
-        sample=0,
-        split="train",
-        trace_id="t",
-        ids=[],
-        logprobs=[],
-        entropies=[],
-        kinds=[],
-        turns=turns,
-        stop=stop,
-        reward=reward,
-    )
+    return rollouts.rollout(uid, reward, *[("{}", output) for output in outputs], "answer", **more)
 
 
 def test_returns_to_go_are_discounted_and_skip_the_unscored():

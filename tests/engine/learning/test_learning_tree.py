@@ -17,7 +17,7 @@ from jobs.engine.learning.packing import MicroBatch
 from jobs.engine.learning.update import Learner
 from jobs.engine.spec import DataSpec, JobSpec
 from jobs.engine.types import StopReason, Trajectory
-from tests.engine.conftest import tiny_tokenizer
+from tests.engine.conftest import save_random_model, tiny_tokenizer
 
 torch.set_num_threads(1)
 
@@ -64,14 +64,7 @@ def mistral(tmp_path_factory):
         max_position_embeddings=512,
         sliding_window=7,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        model = MistralForCausalLM(config)
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                torch.nn.init.normal_(parameter, std=0.15)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random_model(folder, MistralForCausalLM, config, tokenizer)
     return make_learner(folder)
 
 
