@@ -15,8 +15,10 @@ COPY --chown=hone:hone jobs jobs
 COPY --chown=hone:hone graders graders
 COPY --chown=hone:hone templates templates
 COPY --chown=hone:hone static static
+# `--build-arg EXTRAS=graders` brings the libraries that Python graders may import.
+ARG EXTRAS=
 RUN pip install --no-cache-dir torch==2.13.0 \
- && pip install --no-cache-dir -c constraints.txt -e .
+ && pip install --no-cache-dir -c constraints.txt -e ".${EXTRAS:+[$EXTRAS]}"
 
 USER hone
 ENV HONE_DATA_DIR=/data PYTHONUNBUFFERED=1

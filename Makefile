@@ -7,7 +7,8 @@ SEED ?= 1
 SHUFFLE ?=
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install up demo test test-fast lint format bench doctor screenshots clean
+.PHONY: help install up demo test test-fast lint format bench bench-rollouts bench-engine bench-credit \
+	bench-workbench bench-pages doctor screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,8 +48,27 @@ format: install ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: install ## side-by-side measurements; a table and one JSON object
-	@$(BIN)/python -m benchmarks
+bench: bench-rollouts bench-engine bench-credit bench-workbench bench-pages ## every side-by-side measurement
+
+bench-rollouts: install ## rollouts: overlapped and cached, against one by one and computed anew
+	@$(BIN)/python -m benchmarks.rollouts
+
+bench-engine: $(VENV)/.bench ## rollouts, steps, memory and training against TRL; about 20 minutes
+	@$(BIN)/python -m benchmarks.engine
+
+bench-credit: install ## ways of assigning credit, against each other
+	@$(BIN)/python -m benchmarks.credit
+
+bench-workbench: install ## the sandbox for graders, and datasets at real size
+	@$(BIN)/python -m benchmarks.workbench
+
+bench-pages: install ## the pages with a million trajectories and 25 viewers; needs PostgreSQL; 10 minutes
+	@$(BIN)/python -m benchmarks.pages
+
+# What only the comparison needs; the pins keep torch and transformers as they are.
+$(VENV)/.bench: $(VENV)/.installed
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
 
 doctor: install ## what works on this machine, and how to mend what does not
 	@$(BIN)/python manage.py doctor

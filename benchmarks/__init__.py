@@ -1,1 +1,1 @@
-"""Side-by-side measurements: `make bench` prints a table and one JSON object."""
+"""Side-by-side measurements: each `make bench-...` prints a table and one JSON object."""

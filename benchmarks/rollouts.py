@@ -1,5 +1,7 @@
 """Rollouts of the demo's tiny model over HTTP tools: two ways of doing the same work.
 
+`python -m benchmarks.rollouts` prints a table and one JSON object as the last line.
+
 Each pair runs the same requests with the same seeds in the same process, alternating, and the
 medians of three runs are compared.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from http import HTTPStatus
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hone.core.net.client import AsyncGuardedClient
@@ -161,3 +165,20 @@ def _runner(port: int, client: AsyncGuardedClient, cached: bool) -> RolloutRunne
             context_length=CONTEXT,
         ),
     )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = [
+        *overlapped_against_serial(latencies_s=(0.0, 0.05)),
+        cached_against_reprefill(),
+    ]
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} thread")
+    print(f"{'measurement':58s}{'one way':>12s}{'ours':>12s}{'ratio':>8s}")
+    for row in rows:
+        print(f"{row.name:58s}{row.other_s:10.2f} s{row.ours_s:10.2f} s{row.ratio:8.2f}")
+    print(json.dumps({row.key: row.as_dict() for row in rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from graders.kinds.base import GraderSpecError
 from hone.core.errors import UserError
 
@@ -42,3 +45,29 @@ class SandboxRefused(UserError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, code="sandbox_unavailable", field="spec")
+
+
+class FixturesFail(UserError):
+    """Fixtures do not get their score and nobody said why that is right; nothing was saved."""
+
+    def __init__(self, outcomes: Sequence[Any], failing: Sequence[str]) -> None:
+        fail = "fails" if len(failing) == 1 else "fail"
+        named = ", ".join(failing[:3]) + (", …" if len(failing) > 3 else "")
+        super().__init__(
+            f"{len(failing)} of {len(outcomes)} fixtures {fail}: {named}. Mend the grader or the "
+            "fixture, or write why this version is to be saved as it is.",
+            code="fixtures_fail",
+            field="reason",
+        )
+        self.outcomes = outcomes
+
+
+class TooManyFixtures(UserError):
+    """All fixtures of a grader run at each save, so their number is limited."""
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(
+            f"{name} has {most} fixtures already, which is the most that run at each save. Delete "
+            "one first.",
+            code="too_many_fixtures",
+        )

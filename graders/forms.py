@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,47 +9,11 @@ from django import forms
 
 from graders.kinds.base import Sample
 from graders.kinds.python.kind import KIND as PYTHON
-from graders.kinds.registry import KINDS
+from graders.kinds.wire import read_pasted
 from graders.services import tool_calls_from_text, typed_sample
 from hone.core.errors import UserError
 from hone.core.forms import PlainForm, code_area
 from hone.core.json_text import object_from_text
-
-_SOURCE = '''def grade(sample, item):
-    """A reward from 0 to 1 for what the model answered."""
-    answer = sample["output_text"].strip().lower()
-    return 1.0 if str(item["answer"]).lower() in answer else 0.0
-'''
-_SIMILAR: dict[str, Any] = {
-    "type": "text_similarity",
-    "name": "closeness",
-    "input": "{{sample.output_text}}",
-    "reference": "{{item.answer}}",
-    "evaluation_metric": "fuzzy_match",
-}
-_EXACT: dict[str, Any] = {
-    "type": "string_check",
-    "name": "exact answer",
-    "input": "{{sample.output_text}}",
-    "reference": "{{item.answer}}",
-    "operation": "eq",
-}
-STARTS: dict[str, dict[str, Any]] = {
-    "python": {"type": "python", "name": "python grader", "source": _SOURCE},
-    "string_check": _EXACT,
-    "text_similarity": _SIMILAR,
-    "multi": {
-        "type": "multi",
-        "name": "exact and close",
-        "graders": {"exact": _EXACT, "close": _SIMILAR},
-        "calculate_output": "0.8 * exact + 0.2 * close",
-    },
-}
-SAMPLE_START = {
-    "output_text": "Paris",
-    "output_tools": "",
-    "item": '{"answer": "Paris"}',
-}
 
 
 class GraderForm(PlainForm):
@@ -70,9 +33,16 @@ class GraderForm(PlainForm):
         required=False,
         strip=False,
         widget=code_area(20, **{"data-editor": ""}),
-        help_text="JSON. {{item.x}} reads the row, {{sample.output_text}} the answer.",
+        help_text="JSON. {{item.x}} reads the row, {{sample.output_text}} the answer. The whole "
+        "body of a fine-tuning job will do: the grader in it is taken.",
     )
     edited = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    reason = forms.CharField(
+        label="Why save it although fixtures fail",
+        required=False,
+        max_length=500,
+        help_text="It is kept with the version, and in the audit log.",
+    )
     output_text = forms.CharField(
         label="Answer",
         required=False,
@@ -91,18 +61,25 @@ class GraderForm(PlainForm):
     def __init__(self, *args: Any, base: Mapping[str, Any], named: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.base = dict(base)
-        self.kind = str(base["type"])
-        self.title = KINDS[self.kind].title
+        self.kind = str(base.get("type", "JSON"))
+        self.notes: tuple[str, ...] = ()
         del self.fields["spec" if self.kind == PYTHON.type else "source"]
         if named:
             del self.fields["name"]
 
     def read_spec(self) -> dict[str, Any]:
-        """The spec that is typed."""
+        """The spec that is typed; `notes` say what was made of JSON from elsewhere."""
         if self.kind != PYTHON.type:
-            return object_from_text(self.cleaned_data["spec"], field="spec")
+            pasted = read_pasted(object_from_text(self.cleaned_data["spec"], field="spec"))
+            self.notes = pasted.notes
+            return pasted.spec
         source = self.cleaned_data["source"].replace("\r\n", "\n")
         return {**self.base, "source": source}
+
+    def read_name(self, spec: Mapping[str, Any]) -> str:
+        """The name that is typed, else the one in the spec."""
+        inside = spec.get("name")
+        return self.cleaned_data["name"] or (inside if isinstance(inside, str) else "")
 
     def read_sample(self) -> tuple[Sample, dict[str, Any]]:
         """The sample and the row that are typed."""
@@ -125,14 +102,3 @@ class GraderForm(PlainForm):
         # The field's label stands before it already.
         message = error.message.removeprefix(f"{held}: ")
         self.add_error(held if held in self.fields else None, message)
-
-
-def typed_start(spec: Mapping[str, Any], edited: int | None = None) -> dict[str, Any]:
-    """What the editor shows first for `spec`."""
-    return {
-        **SAMPLE_START,
-        "name": "",
-        "source": spec.get("source", ""),
-        "spec": json.dumps(spec, indent=2, ensure_ascii=False),
-        "edited": edited,
-    }

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +17,12 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
-from graders.sandbox import probe
+from graders.sandbox.libraries import INSTALL
+from graders.sandbox.report import examine, library_words
 from hone.celery import app
 from hone.core.environment import without_password
+from jobs.exports.base import install_words, version
+from jobs.exports.registry import EXPORTERS
 
 State = Literal["ok", "warning", "problem"]
 
@@ -47,9 +50,9 @@ class Finding:
 def findings() -> list[Finding]:
     """All findings, in the order of the report. Imports no torch: a child process asks for it."""
     checks: list[Callable[[], Finding]] = [
-        _python, _device, _database, _broker, _storage, _disk, _sandbox,
+        _python, _device, _database, _broker, _storage, _disk, _sandbox, _libraries,
     ]  # fmt: skip
-    return [check() for check in checks]
+    return [*(check() for check in checks), *_exports()]
 
 
 def _python() -> Finding:
@@ -131,8 +134,35 @@ def _disk() -> Finding:
 
 
 def _sandbox() -> Finding:
-    isolation = probe()
-    if isolation.level == "none":
+    report = examine()
+    if report.level == "none":
         mend = "Python graders are refused here; the other kinds work."
-        return Finding("sandbox", "problem", isolation.reason, mend)
-    return Finding("sandbox", "ok", f"{isolation.level}: {isolation.reason}")
+        return Finding("sandbox", "problem", str(report), mend)
+    if report.level == "lockdown":
+        mend = (
+            "Install bubblewrap and allow user namespaces for namespaces of its own and temporary "
+            "files."
+        )
+        return Finding("sandbox", "warning", str(report), mend)
+    return Finding("sandbox", "ok", str(report))
+
+
+def _libraries() -> Finding:
+    there, missing = library_words()
+    if missing:
+        mend = f"Graders that import one fail. `{INSTALL}` installs them."
+        return Finding("libraries", "warning", f"{there}; not installed: {missing}", mend)
+    return Finding("libraries", "ok", there)
+
+
+def _exports() -> Iterator[Finding]:
+    """One line for each tracker that is turned on."""
+    for name in settings.EXPORTS:
+        distribution = EXPORTERS[name].distribution
+        found = version(distribution)
+        if found:
+            what = f"{distribution} {found}, in {settings.EXPORT_DIR} unless its variables say more"
+            yield Finding("export", "ok", what)
+        else:
+            mend = f"{install_words(distribution)}, or take {name} out of HONE_EXPORT."
+            yield Finding("export", "problem", f"{distribution} is not installed", mend)

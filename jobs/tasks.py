@@ -12,7 +12,9 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from jobs.services.download import base_model_download
+from jobs.services.exports import job_export
 from jobs.supervisor.supervise import supervise
+from jobs.workbench.work import comparison_work
 
 log = logging.getLogger(__name__)
 
@@ -43,3 +45,15 @@ def train(run_id: str) -> str:
 def download_model(model_id: int) -> None:
     """Fetch a base model from the hub."""
     base_model_download(model_id)
+
+
+@shared_task(name="jobs.export_metrics")  # type: ignore[untyped-decorator]
+def export_metrics(job_id: str) -> None:
+    """Export the metrics of a job that has ended."""
+    job_export(job_id)
+
+
+@shared_task(name="jobs.compare")  # type: ignore[untyped-decorator]
+def compare(comparison_id: str) -> None:
+    """Grade stored trajectories for a while by the graders of a comparison."""
+    comparison_work(comparison_id, stopping=is_stopping)

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.test import override_settings
 
 from hone.accounts.models import Membership, Organisation, Role, User
 
+ON_SERVERS = "--on-servers"
+DATABASE = {"db", "transactional_db", "live_server"}
+PROCESSES = {"jobs", "demo", "e2e"}
+"""Whose tests start processes of their own, which meet the database and the broker."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        ON_SERVERS, action="store_true", help="only what meets the database or the broker"
+    )
+
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The browser's tests go last: Playwright keeps an event loop running in this thread to the
     end of the session, and `asyncio.run` refuses to start beside it."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    if config.getoption(ON_SERVERS):
+        config.hook.pytest_deselected(items=[item for item in items if not meets_servers(item)])
+        items[:] = filter(meets_servers, items)
+
+
+def meets_servers(item: pytest.Item) -> bool:
+    """Whether another database or broker could make a difference to the test."""
+    return (
+        item.get_closest_marker("django_db") is not None
+        or not DATABASE.isdisjoint(getattr(item, "fixturenames", ()))
+        or item.path.relative_to(Path(__file__).parent).parts[0] in PROCESSES
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,13 +13,20 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 ErrorCode = Literal[
-    "invalid_variable",
-    "sample_parse",
     "formula_parse",
-    "python_grader_runtime",
-    "python_grader_server",
+    "sample_parse",
+    "truncated_observation",
+    "unresponsive_reward",
+    "invalid_variable",
     "other",
+    "python_grader_server",
+    "python_grader_runtime",
+    "model_grader_server",
+    "model_grader_refusal",
+    "model_grader_parse",
 ]
+"""The contract's error fields, less `_error`: `truncated_observation` is a sample too long to be
+graded whole, `unresponsive_reward` a grader that gave no finite number."""
 
 
 class GraderSpecError(ValueError):
@@ -43,6 +50,25 @@ class GradingError(msgspec.Struct, frozen=True):
     code: ErrorCode
     message: str
     infra: bool = False
+    type: str = ""
+    """The class of a server's fault, as `timeout`, where it is known."""
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that a model spent on grading, in the contract's words."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
 
 
 class Grading(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +79,20 @@ class Grading(msgspec.Struct, frozen=True, kw_only=True):
     error: GradingError | None = None
     stdout: str = ""
     seconds: float = 0.0
+    usage: dict[str, TokenUsage] = msgspec.field(default_factory=dict)
+    """By model; what a failed grading spent counts too."""
+    sampled_model: str | None = None
+    """The model that was asked, by the name it answered with; None where none was, or several."""
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model spent on a sample: on a turn sample, on that turn alone."""
+
+    completion_tokens: int
+    tool_calls: int
+    turns: int
+    reasoning_tokens: int | None = None
+    """None where they cannot be told from the others."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +103,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     output_json: Any = None
     has_output_json: bool = False
     choices: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    turn: dict[str, Any] | None = None
+    """Where one turn is graded: its `index`, the `count` of turns, and the `earlier` ones."""
+    trace_id: str = ""
+    """The rollout's, as its tools were told; endpoint graders are told it, too."""
+    usage: Spent | None = None
+    """None where nobody counted, as for a sample that a person typed."""
 
     def as_dict(self) -> dict[str, Any]:
         """The mapping graders see; `output_json` is a key only where the output is JSON."""
@@ -73,6 +119,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.has_output_json:
             shown["output_json"] = self.output_json
+        if self.turn is not None:
+            shown["turn"] = self.turn
+        if self.usage is not None:
+            shown["usage"] = msgspec.to_builtins(self.usage)
         return shown
 
 

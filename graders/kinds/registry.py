@@ -19,23 +19,52 @@ from graders.kinds.base import (
     Sample,
     did_you_mean,
 )
+from graders.kinds.budget.kind import KIND as BUDGET
+from graders.kinds.endpoint.kind import KIND as ENDPOINT
+from graders.kinds.json_schema_match.kind import KIND as JSON_SCHEMA_MATCH
+from graders.kinds.label_model.kind import KIND as LABEL_MODEL
 from graders.kinds.multi.kind import KIND as MULTI
+from graders.kinds.numeric_match.kind import KIND as NUMERIC_MATCH
+from graders.kinds.outside import Outside
 from graders.kinds.python.kind import KIND as PYTHON
-from graders.kinds.spec import Kind, SpecReader
+from graders.kinds.score_model.kind import KIND as SCORE_MODEL
+from graders.kinds.spec import Hooks, Kind, SpecReader
 from graders.kinds.string_check.kind import KIND as STRING_CHECK
 from graders.kinds.text_similarity.kind import KIND as TEXT_SIMILARITY
+from graders.kinds.tool_trace.kind import KIND as TOOL_TRACE
 
 KINDS: dict[str, Kind] = {
-    kind.type: kind for kind in (STRING_CHECK, TEXT_SIMILARITY, PYTHON, MULTI)
+    kind.type: kind
+    for kind in (
+        STRING_CHECK,
+        TEXT_SIMILARITY,
+        NUMERIC_MATCH,
+        JSON_SCHEMA_MATCH,
+        TOOL_TRACE,
+        BUDGET,
+        SCORE_MODEL,
+        LABEL_MODEL,
+        PYTHON,
+        ENDPOINT,
+        MULTI,
+    )
 }
 
 
-def load_grader(spec: Mapping[str, Any], *, python: PythonRunner | None = None) -> Grader:
+def load_grader(
+    spec: Mapping[str, Any],
+    *,
+    python: PythonRunner | None = None,
+    outside: Outside | None = None,
+) -> Grader:
     """A grader for `spec`; raises GraderSpecError.
 
     `python` runs the source of `python` graders; without it each grading of one is an error.
+    `outside` is whom judges' graders, endpoint graders and `cosine` call; without it each grading
+    of one is an error.
     """
-    return _Checked(_load(spec, param="", python=python or _NoPython(), inside=None))
+    hooks = Hooks(python or _NoPython(), outside or Outside())
+    return _load(spec, hooks, param="", inside=None)
 
 
 def validate_spec(spec: Mapping[str, Any]) -> None:
@@ -43,7 +72,7 @@ def validate_spec(spec: Mapping[str, Any]) -> None:
     load_grader(spec)
 
 
-def _load(spec: Any, *, param: str, python: PythonRunner, inside: str | None) -> Grader:
+def _load(spec: Any, hooks: Hooks, *, param: str, inside: str | None) -> Grader:
     if not isinstance(spec, Mapping):
         raise GraderSpecError(param, "A grader is an object with a `type`.")
     place = f"{param}.type" if param else "type"
@@ -60,15 +89,16 @@ def _load(spec: Any, *, param: str, python: PythonRunner, inside: str | None) ->
         )
 
     def load_child(child: Any, child_param: str, parent: str | None) -> Grader:
-        return _load(child, param=child_param, python=python, inside=parent)
+        return _load(child, hooks, param=child_param, inside=parent)
 
     kind = KINDS[name]
-    return kind.build(SpecReader(spec, kind, param=param, python=python, load=load_child))
+    reader = SpecReader(spec, kind, param=param, hooks=hooks, load=load_child)
+    return _Checked(kind.build(reader))
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """The outermost grader: takes the time, and lets no reward out that is not a finite float."""
+    """Around every grader: takes the time, and lets no reward out that is not a finite float."""
 
     inner: Grader
 
@@ -78,7 +108,8 @@ class _Checked:
         seconds = time.perf_counter() - started
         if grading.error is None and not _finite(grading.reward):
             message = f"The grader gave {grading.reward!r}, which is no finite number."
-            return Grading(reward=None, error=GradingError("other", message), seconds=seconds)
+            wrong = GradingError("unresponsive_reward", message)
+            grading = msgspec.structs.replace(grading, reward=None, error=wrong)
         return msgspec.structs.replace(grading, seconds=seconds)
 
     def variables(self) -> frozenset[str]:

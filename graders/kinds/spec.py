@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graders.kinds.base import Grader, GraderSpecError, PythonRunner, did_you_mean
+from graders.kinds.outside import Outside
 from graders.kinds.templates import Template
 
 NAME_LONGEST = 100
@@ -28,6 +29,14 @@ class Kind:
     build: Callable[[SpecReader], Grader]
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What graders may use of the world outside; without it each grading is an error."""
+
+    python: PythonRunner
+    outside: Outside = field(default_factory=Outside)
+
+
 Load = Callable[[Any, str, "str | None"], Grader]
 """Loads a child spec: the spec, its dotted place, and the type of the grader it is inside."""
 
@@ -36,13 +45,19 @@ class SpecReader:
     """The keys of one grader's spec; every refusal names the place and what to write instead."""
 
     def __init__(
-        self, spec: Mapping[str, Any], kind: Kind, *, param: str, python: PythonRunner, load: Load
+        self,
+        spec: Mapping[str, Any],
+        kind: Kind,
+        *,
+        param: str,
+        hooks: Hooks,
+        load: Load,
     ) -> None:
         self._spec = spec
         self._kind = kind
         self._param = param
         self._load = load
-        self.python = python
+        self.hooks = hooks
         self._check_keys()
 
     def place(self, key: str) -> str:
@@ -54,17 +69,43 @@ class SpecReader:
     def has(self, key: str) -> bool:
         return self._spec.get(key) is not None
 
+    def value(self, key: str) -> Any:
+        """As it is written, for a kind that reads it itself."""
+        return self._spec[key]
+
     def text(self, key: str) -> str:
         value = self._spec[key]
         if not isinstance(value, str):
             raise self.refuse(key, f"{_short(value)} is no text. Write it in quotes.")
         return value
 
-    def template(self, key: str) -> Template:
-        return Template(self.text(key), param=self.place(key))
+    def template(self, key: str, default: str = "") -> Template:
+        """The template at `key`, or `default` where there is none."""
+        text = self.text(key) if self.has(key) else default
+        return Template(text, param=self.place(key))
 
-    def choice(self, key: str, options: Iterable[str]) -> str:
-        value = self.text(key)
+    def flag(self, key: str) -> bool:
+        """Whether `key` is true; it is not where it is left out."""
+        if not self.has(key):
+            return False
+        if not isinstance(value := self._spec[key], bool):
+            raise self.refuse(key, f"{_short(value)} is neither true nor false.")
+        return value
+
+    def sequence(self, key: str) -> list[Any]:
+        value = self._spec[key]
+        if not isinstance(value, list):
+            raise self.refuse(key, f"{_short(value)} is no list.")
+        return value
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        value = self._spec[key]
+        if not isinstance(value, Mapping):
+            raise self.refuse(key, f"{_short(value)} is no object.")
+        return value
+
+    def choice(self, key: str, options: Iterable[str], default: str = "") -> str:
+        value = self.text(key) if self.has(key) or not default else default
         if value not in (known := list(options)):
             raise self.refuse(
                 key,
@@ -73,22 +114,23 @@ class SpecReader:
             )
         return value
 
-    def number(self, key: str) -> float:
+    def number(self, key: str, *, default: float = 0.0, least: float | None = None) -> float:
+        """The finite number at `key`, `least` or more, or `default` where there is none."""
+        if not self.has(key):
+            return default
         value = self._spec[key]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(key, f"{_short(value)} is no number.")
         if abs(value) > 1e300 or not math.isfinite(value):
             raise self.refuse(key, "The number is not finite or too large.")
+        if least is not None and value < least:
+            raise self.refuse(key, f"{_short(value)} is less than {least:g}.")
         return float(value)
 
-    def children(self, key: str) -> Mapping[Any, Any]:
+    def children(self, key: str) -> Mapping[str, Any]:
         """The specs at `key` by name; those in a list go by their own `name`."""
         value = self._spec[key]
-        if isinstance(value, list):
-            return self._named(key, value)
-        if not isinstance(value, Mapping):
-            raise self.refuse(key, f"{_short(value)} is no object.")
-        return value
+        return self._named(key, value) if isinstance(value, list) else self.mapping(key)
 
     def load(self, child: Any, place: str) -> Grader:
         return self._load(child, self.place(place), self._kind.type)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from graders.kinds.base import GraderSpecError, did_you_mean
+from graders.kinds.base import GraderSpecError, Grading, GradingError, Sample, did_you_mean
 
 _STEP = re.compile(
     r"""\.([^\s.\[\]{}"']+) | \[\s*(\d{1,9})\s*\] | \[\s*'([^']*)'\s*\] | \[\s*"([^"]*)"\s*\]""",
     re.VERBOSE,
 )
 NAMESPACES = ("item", "sample")
-SAMPLE_KEYS = ("output_text", "output_json", "output_tools", "choices", "output_audio")
+SAMPLE_KEYS = (
+    "output_text",
+    "output_json",
+    "output_tools",
+    "choices",
+    "output_audio",
+    "turn",
+    "usage",
+)
 MOST_VARIABLES = 100
 SHOWN = 80
+
+OUTPUT_TEXT = "{{sample.output_text}}"
+"""The template of kinds that read the answer where nothing else is asked for."""
 
 Path = tuple[str | int, ...]
 
@@ -27,6 +38,10 @@ class MissingVariable(LookupError):
     def __init__(self, variable: str, reason: str) -> None:
         super().__init__(f"{{{{{variable}}}}} {reason}")
         self.variable = variable
+
+    @property
+    def grading(self) -> Grading:
+        return Grading(reward=None, error=GradingError("invalid_variable", str(self)))
 
 
 class Template:
@@ -58,11 +73,21 @@ class Template:
     def variables(self) -> frozenset[str]:
         return frozenset(variable for variable, _ in self._paths)
 
-    def render(self, namespaces: Mapping[str, Any]) -> str:
-        """The text; raises MissingVariable."""
+    def of(self, sample: Sample, item: Mapping[str, Any]) -> str:
+        """The text for this sample and row; raises MissingVariable."""
+        return self.render({"item": item, "sample": sample.as_dict()})
+
+    def render(
+        self, namespaces: Mapping[str, Any], *, quote: Callable[[str], str] | None = None
+    ) -> str:
+        """The text; raises MissingVariable. `quote` changes what comes of the sample."""
         pieces = [self._literals[0]]
         for (variable, path), literal in zip(self._paths, self._literals[1:], strict=True):
-            pieces.append(as_text(look_up(variable, path, namespaces)))
+            try:
+                text = as_text(look_up(variable, path, namespaces))
+            except (RecursionError, TypeError, ValueError):
+                raise MissingVariable(variable, "is nothing that can be a text.") from None
+            pieces.append(quote(text) if quote and path[0] == "sample" else text)
             pieces.append(literal)
         return "".join(pieces)
 

@@ -21,8 +21,11 @@ _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND
 _FCNTL_COMMANDS = (1, 2, 3, 1030)
 """F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC."""
+_LOCK_COMMANDS = (5, 6, 7)
+"""F_GETLK, F_SETLK, F_SETLKW: databases lock their files."""
 _IOCTL_REQUESTS = (0x5401, 0x5451)
 """TCGETS (isatty) and FIOCLEX; TIOCSTI and the rest are refused."""
 
@@ -31,8 +34,11 @@ class UnknownArchitecture(RuntimeError):
     """There is no table of system calls for this processor."""
 
 
-def program(machine: str) -> bytes:
-    """The filter for `machine` (as `os.uname().machine` says it), as an array of sock_filter."""
+def program(machine: str, *, writing: bool = False) -> bytes:
+    """The filter for `machine` (as `os.uname().machine` says it), as an array of sock_filter.
+
+    `writing` adds what plain files need; where they may be is for the mounts and landlock to say.
+    """
     if machine not in syscalls.ARCHITECTURES:
         known = ", ".join(syscalls.ARCHITECTURES)
         raise UnknownArchitecture(f"No filter is known for {machine!r}; there are {known}.")
@@ -48,8 +54,9 @@ def program(machine: str) -> bytes:
             *_fixed(syscalls.DEADLY, column, RET_KILL_PROCESS),
             *_fixed({"clone3": syscalls.CLONE3}, column, RET_ERRNO | errno.ENOSYS),
             *_fixed(syscalls.ALLOWED, column, RET_ALLOW),
-            *_read_only_open(syscalls.OPENAT[column]),
-            *_one_of(syscalls.FCNTL[column], _FCNTL_COMMANDS),
+            *(_fixed(syscalls.WRITING, column, RET_ALLOW) if writing else []),
+            *_open_with(syscalls.OPENAT[column], _OPEN_FLAGS | (_WRITE_FLAGS if writing else 0)),
+            *_one_of(syscalls.FCNTL[column], _FCNTL_COMMANDS + (_LOCK_COMMANDS if writing else ())),
             *_one_of(syscalls.IOCTL[column], _IOCTL_REQUESTS),
             _step(_RETURN, RET_ERRNO | errno.EPERM),
         ]
@@ -74,11 +81,11 @@ def _fixed(
 
 
 # The kernel reads these arguments as 32-bit numbers, so their low words decide alone.
-def _read_only_open(number: int) -> list[bytes]:
+def _open_with(number: int, flags: int) -> list[bytes]:
     return [
         _step(_JUMP_EQUAL, number, 0, 4),
         _step(_LOAD, _ARGUMENTS_AT + 8 * 2),
-        _step(_JUMP_ANY_BIT, ~_OPEN_FLAGS & 0xFFFFFFFF, 1, 0),
+        _step(_JUMP_ANY_BIT, ~flags & 0xFFFFFFFF, 1, 0),
         _step(_RETURN, RET_ALLOW),
         _step(_RETURN, RET_ERRNO | errno.EPERM),
     ]

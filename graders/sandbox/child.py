@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn
 
+from graders.sandbox.limits import STDOUT_BYTES
+
 REQUEST_FD, KEY_FD, REPLY_FD, STDOUT_FD = 3, 4, 5, 6
 KEY_BYTES = 32
-STDOUT_BYTES = 4096
 MESSAGE_CHARACTERS = 2000
 SOURCE_NAME = "<grader>"
 

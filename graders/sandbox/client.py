@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -11,19 +12,25 @@ import secrets
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from graders.kinds.base import Grading, GradingError
+from graders.sandbox import libraries
 from graders.sandbox.child import KEY_BYTES
 from graders.sandbox.isolation import SandboxUnavailable
+from graders.sandbox.limits import REQUEST_BYTES, SOURCE_BYTES, Limits, from_environment
+from graders.sandbox.modules import WHEN_NAMED
 from graders.sandbox.server import Ended, SandboxServer, ServerDied, ServerOptions
 
-SOURCE_BYTES = 256_000
-REQUEST_BYTES = 64 * 1024 * 1024
 _SCORE = re.compile(rb"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_WRITING_WORDS = frozenset({"tempfile", "tmp"})
+"""A source that says `tempfile` or `/tmp` gets a place for temporary files."""
+_MISSING = re.compile(r"No module named '(\w+)")
 _SELF_TEST = """
 import os, socket
 def refused(attempt):
@@ -61,14 +68,16 @@ class PythonSandbox:
     def __init__(
         self,
         *,
-        wall_s: float = 30.0,
-        memory_bytes: int = 512 * 1024 * 1024,
+        limits: Limits | None = None,
+        wall_s: float | None = None,
         concurrency: int = 4,
         bwrap: bool | None = None,
         foreign_calls: bool = False,
     ) -> None:
-        self._wall_s = wall_s
-        self._options = ServerOptions(memory_bytes, bwrap, foreign_calls)
+        """`limits` are the operator's, and `wall_s` shortens them."""
+        chosen = limits or from_environment()
+        self._wall_s = min(chosen.wall_s, wall_s or chosen.wall_s)
+        self._options = ServerOptions(chosen, concurrency, bwrap, foreign_calls)
         self._slots = threading.BoundedSemaphore(concurrency)
         self._lock = threading.Lock()
         self._server: SandboxServer | None = None
@@ -93,7 +102,7 @@ class PythonSandbox:
             return Grading(reward=None, error=request)
         with self._slots:
             try:
-                return self._graded(request)
+                return self._graded(request, words_of(source))
             except (SandboxUnavailable, OSError) as error:
                 if not self._has_run:
                     raise
@@ -106,16 +115,19 @@ class PythonSandbox:
             if server is not None and self._owner == os.getpid():
                 server.close()
 
-    def start(self) -> None:
-        """Start the server now; raises SandboxUnavailable."""
-        self._running()
+    def start(self) -> SandboxServer:
+        """The server, started now if it was not; raises SandboxUnavailable."""
+        return self._running()
 
-    def _graded(self, request: bytes) -> Grading:
+    def _graded(self, request: bytes, words: Words) -> Grading:
         for _ in range(2):
             server = self._running()
             key = secrets.token_bytes(KEY_BYTES)
             try:
-                return read_ending(server.call(request, key, self._wall_s), key, self._wall_s)
+                ended = server.call(
+                    request, key, self._wall_s, modules=words.modules, writes=words.writes
+                )
+                return read_ending(ended, key, self._wall_s)
             except ServerDied as died:
                 self._drop(server)
                 message = f"{died} It was tried twice; try again."
@@ -138,6 +150,24 @@ class PythonSandbox:
             if self._server is server:
                 self._server = None
         server.close()
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a source's words ask of the server."""
+
+    modules: tuple[str, ...]
+    writes: bool
+
+
+@functools.lru_cache(maxsize=64)
+def words_of(source: str) -> Words:
+    """Modules to load first, and whether there have to be temporary files.
+
+    Words and not imports are looked at, so that a name inside a string counts as well.
+    """
+    words = set(_WORD.findall(source))
+    return Words(tuple(sorted(words & WHEN_NAMED.keys())), bool(words & _WRITING_WORDS))
 
 
 def _checked(server: SandboxServer) -> SandboxServer:
@@ -227,7 +257,19 @@ def _described(failure: _Failure) -> GradingError:
         return _runtime(failure.message)
     place = f" at line {failure.line}" if failure.line else ""
     said = f": {failure.message}" if failure.message else ""
-    return _runtime(f"`grade` raised {failure.type}{said}{place}.")
+    return _runtime(f"`grade` raised {failure.type}{said}{place}.{_way_out(failure)}")
+
+
+def _way_out(failure: _Failure) -> str:
+    """How a library is installed that graders may use and that is not there."""
+    missing = _MISSING.match(failure.message)
+    known = {libraries.module_of(name): name for name in libraries.find().missing}
+    if failure.type != "ModuleNotFoundError" or missing is None or missing[1] not in known:
+        return ""
+    return (
+        f" Graders may use {known[missing[1]]} where the operator has installed the libraries "
+        f"for them: {libraries.INSTALL}."
+    )
 
 
 def _fault(message: str) -> GradingError:

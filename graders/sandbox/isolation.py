@@ -58,7 +58,8 @@ def bubblewrap() -> str | None:
     found = shutil.which("bwrap")
     if found is None:
         return None
-    command = [found, "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "true"]
+    command = [found, "--unshare-all", "--unshare-user", "--cap-add", "CAP_SYS_ADMIN"]
+    command += ["--ro-bind", "/", "/", "true"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

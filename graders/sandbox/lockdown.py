@@ -18,7 +18,12 @@ _SECCOMP_MODE_FILTER = 2
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << n for n in range(1, 6))
+_MAKE_DIR, _MAKE_FILE, _REFER, _TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
+_PLAIN_FILES = (
+    _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE
+)
+"""No links, sockets, pipes or devices."""
 _FILE_RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 4: 15}
 _NOBODY = 65534
 
@@ -39,8 +44,11 @@ def landlock_abi() -> int:
     return max(0, int(found))
 
 
-def landlock_ruleset(readable: Sequence[str]) -> int | None:
-    """A ruleset that leaves reading below `readable` and nothing else; None without landlock."""
+def landlock_ruleset(readable: Sequence[str], writable: Sequence[str] = ()) -> int | None:
+    """A ruleset that leaves reading below `readable`, plain files below `writable`, and no more.
+
+    None without landlock.
+    """
     abi = landlock_abi()
     if abi == 0:
         return None
@@ -53,23 +61,25 @@ def landlock_ruleset(readable: Sequence[str]) -> int | None:
     ruleset = int(_libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0))
     _check(ruleset, "landlock_create_ruleset")
     for path in readable:
-        _allow_reading(ruleset, path)
+        _allow(ruleset, path, _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0))
+    files = _PLAIN_FILES | (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0)
+    for path in writable:
+        _allow(ruleset, path, files)
     return ruleset
 
 
-def _allow_reading(ruleset: int, path: str) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    rights = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
     rule = struct.pack("<Qi", rights, handle)
     added = _libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_PATH_BENEATH, rule, 0)
     os.close(handle)
     _check(int(added), f"landlock_add_rule for {path}")
 
 
-def restrict(ruleset: int | None, *, memory_bytes: int, cpu_s: int) -> None:
+def restrict(ruleset: int | None, *, memory_bytes: int, file_bytes: int, cpu_s: int) -> None:
     """All but the system-call filter, which comes last: nobody's rights, limits, landlock."""
     if os.geteuid() == 0:
         os.setgroups([])
@@ -81,7 +91,7 @@ def restrict(ruleset: int | None, *, memory_bytes: int, cpu_s: int) -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
-import importlib
 import json
+import mmap
 import os
 import random
+import resource
 import select
 import signal
 import socket
@@ -23,44 +24,32 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
-from graders.sandbox import bpf, child, lockdown
+from graders.sandbox import bpf, child, lockdown, scratch
+from graders.sandbox.modules import Loader
 
-MESSAGE = struct.Struct("<d")
+MESSAGE = struct.Struct("<d?")
+"""Seconds, and whether the grading gets temporary files; then the words that name modules."""
+MESSAGE_BYTES = 4096
 STATUS = struct.Struct("<ii")
 HANDLES = 5
-READY = b"ready"
+READY, READY_WITH_SCRATCH = b"ready", b"ready with temporary files"
 REFUSED_EXIT = 71
-
-_LIBRARY = """
-_strptime abc argparse array ast asyncio base64 binascii bisect bz2 calendar cmath codecs
-collections.abc colorsys concurrent.futures concurrent.futures.thread configparser
-contextlib copy copyreg csv ctypes ctypes.util dataclasses datetime decimal difflib dis
-email.utils encodings.ascii encodings.cp1252 encodings.idna encodings.latin_1
-encodings.punycode encodings.rot_13 encodings.utf_16 encodings.utf_32 enum fcntl fnmatch
-fractions functools getopt glob graphlib gzip hashlib heapq hmac html html.entities
-html.parser importlib.metadata importlib.resources importlib.util inspect io ipaddress
-itertools json keyword linecache locale logging lzma marshal math mimetypes mmap
-multiprocessing multiprocessing.context multiprocessing.popen_fork ntpath numbers opcode
-operator pathlib pickle pkgutil platform posixpath pprint queue quopri random re reprlib
-resource sched secrets select selectors shlex shutil signal socket stat statistics string
-stringprep struct subprocess symtable tarfile tempfile textwrap threading time timeit
-token tokenize tomllib traceback types typing unicodedata urllib.parse urllib.request uuid
-warnings weakref xml.dom.minidom xml.etree.ElementTree zipfile zlib zoneinfo
-"""
-PACKAGES = (
-    *("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random"),
-    *("rapidfuzz", "rapidfuzz.distance", "rapidfuzz.fuzz", "rapidfuzz.process", "rapidfuzz.utils"),
-)
+NICENESS = 5
+"""A grader that computes without end leaves the pages and the database their share."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a child gets: its limits, and what it may read."""
+    """What a child gets: its limits, what it may read, and what it may import."""
 
     machine: str
     memory_bytes: int
+    disk_bytes: int
     foreign_calls: bool
+    scratch: bool
     readable: list[str]
+    libraries: dict[str, str]
+    nltk_data: list[str]
 
 
 @dataclass
@@ -80,16 +69,28 @@ class Zygote:
     def __init__(self, control: socket.socket, setup: Setup) -> None:
         self._control = control
         self._setup = setup
+        self._scratch = setup.scratch and scratch.works()
         self._program = bpf.program(setup.machine)
+        self._writing_program = bpf.program(setup.machine, writing=True)
         self._ruleset = lockdown.landlock_ruleset(setup.readable)
-        self._scalars = preload()
+        self._loader = Loader(setup.libraries, setup.nltk_data)
+        self._scalars = self._loader.load_first()
+        self._settle()
         self._children: dict[int, Running] = {}
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
+    def _settle(self) -> None:
+        """After loading: one state for all children, shared with them as long as it can be."""
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed(0)
+        gc.freeze()
+        gc.enable()
+        self._memory_bytes = address_space() + self._setup.memory_bytes
+
     def serve(self) -> None:
         """Fork, watch and reap; returns when the other side is gone, with no child left."""
-        self._control.send(READY)
+        self._control.send(READY_WITH_SCRATCH if self._scratch else READY)
         try:
             while True:
                 for handle, _ in self._poll.poll(self._patience()):
@@ -108,14 +109,16 @@ class Zygote:
         return max(0.0, min(waiting) - time.monotonic()) * 1000 + 1 if waiting else None
 
     def _take(self) -> bool:
-        message, handles, _, _ = socket.recv_fds(self._control, MESSAGE.size, HANDLES)
+        message, handles, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, HANDLES)
         if not message:
             return False
-        (wall_s,) = MESSAGE.unpack(message)
+        wall_s, writes = MESSAGE.unpack_from(message)
+        if self._loader.load(message[MESSAGE.size :].decode().split()):
+            self._settle()
         status = handles.pop()
         server, pid = os.getpid(), os.fork()
         if pid == 0:
-            self._become_grader(handles, wall_s, server)
+            self._become_grader(handles, wall_s, server, writes=writes and self._scratch)
         for handle in handles:
             os.close(handle)
         process = os.pidfd_open(pid)
@@ -126,14 +129,12 @@ class Zygote:
     def _stop_overdue(self) -> None:
         now = time.monotonic()
         for running in self._children.values():
-            if now >= running.deadline and not running.timed_out:
+            if now >= running.deadline and not running.timed_out and not _has_ended(running):
                 running.timed_out = True
                 self._kill(running)
 
     def _kill(self, running: Running) -> None:
-        # The group may not exist yet, right after the fork.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(running.pid, signal.SIGKILL)
+        # It can start no process and no thread, so there is nothing behind it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(running.pid, signal.SIGKILL)
 
@@ -147,23 +148,39 @@ class Zygote:
             os.write(running.status, STATUS.pack(code, running.timed_out))
         os.close(running.status)
 
-    def _become_grader(self, handles: list[int], wall_s: float, server: int) -> NoReturn:
+    def _become_grader(
+        self, handles: list[int], wall_s: float, server: int, *, writes: bool
+    ) -> NoReturn:
         try:
-            os.setsid()
+            ruleset = self._ruleset
+            if writes:
+                scratch.mount(self._setup.disk_bytes)
+                # Landlock knows files and not paths, so that of this mount is one by itself.
+                ruleset = lockdown.landlock_ruleset(self._setup.readable, [scratch.PLACE])
+            if self._scratch:
+                scratch.give_up_capabilities()
             lockdown.restrict(
-                self._ruleset, memory_bytes=self._setup.memory_bytes, cpu_s=int(wall_s) + 1
+                ruleset,
+                memory_bytes=self._memory_bytes,
+                file_bytes=self._setup.disk_bytes if writes else 0,
+                cpu_s=int(wall_s) + 1,
             )
             if os.getppid() != server:
                 os._exit(REFUSED_EXIT)
             _arrange(handles)
             child.forbid_introspection(foreign_calls=self._setup.foreign_calls)
-            lockdown.filter_calls(self._program)
+            lockdown.filter_calls(self._writing_program if writes else self._program)
             # The library seeds itself anew after each fork; gradings should be the same each time.
             random.seed(0)
             child.run(self._scalars)
         finally:
             # Reached only where a restriction failed or the request was unreadable: nothing ran.
             os._exit(REFUSED_EXIT)
+
+
+def _has_ended(running: Running) -> bool:
+    """By itself, while this server was loading a library and could not look."""
+    return bool(select.select([running.process], [], [], 0)[0])
 
 
 def _arrange(handles: list[int]) -> None:
@@ -175,28 +192,33 @@ def _arrange(handles: list[int]) -> None:
     os.closerange(child.REQUEST_FD + len(moved), 1 << 16)
 
 
-def preload() -> frozenset[type]:
-    """Import what graders use, before any lock; returns the number types of numpy."""
-    for name in _LIBRARY.split():
-        importlib.import_module(name)
-    for name in PACKAGES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return frozenset()
-    numpy.random.seed(0)
-    names = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
-    return frozenset(getattr(numpy, name) for name in names.split())
+def address_space() -> int:
+    """What this process has mapped by now, as RLIMIT_AS counts it.
+
+    Found by trying, as there is no /proc here: the least limit under which a page can be mapped.
+    """
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    low, high = 0, 1 << 47
+    try:
+        while high - low > mmap.PAGESIZE:
+            middle = (low + high) // 2
+            resource.setrlimit(resource.RLIMIT_AS, (middle, before[1]))
+            try:
+                mmap.mmap(-1, mmap.PAGESIZE).close()
+            except (OSError, MemoryError):
+                low = middle
+            else:
+                high = middle
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    return high
 
 
-def main(handle: str, setup: str, *folders: str) -> None:
-    """The server's program: a socket's handle, a Setup as JSON, and the import path of packages."""
-    sys.path[:] = [*sys.path[1:], *folders]
-    zygote = Zygote(socket.socket(fileno=int(handle)), Setup(**json.loads(setup)))
-    # What was not imported by now is not there: no search where it could not be read anyway.
-    sys.path[:] = [folder for folder in sys.path if folder not in folders]
+def main(handle: str, setup: str) -> None:
+    """The server's program: a socket's handle, and a Setup as JSON."""
+    # Nothing more of ours is to be found: not on the path, and not beside what is loaded.
+    sys.path.pop(0)
+    sys.modules["graders"].__path__ = sys.modules["graders.sandbox"].__path__ = []
     os.environ.clear()
-    gc.collect()
-    gc.freeze()
-    zygote.serve()
+    os.nice(NICENESS)
+    Zygote(socket.socket(fileno=int(handle)), Setup(**json.loads(setup))).serve()

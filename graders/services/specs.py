@@ -10,14 +10,17 @@ from typing import Any
 from graders.errors import InvalidSpec
 from graders.kinds.base import GraderSpecError
 from graders.kinds.registry import validate_spec
+from graders.services.outside import judges_check
+from hone.accounts.models import Organisation
 from hone.core.errors import UserError
 from hone.core.json_text import json_check
 
 SPEC_BYTES = 1_000_000
 
 
-def spec_check(spec: Mapping[str, Any]) -> None:
-    """Raises UserError where `spec` cannot be stored or cannot work."""
+def spec_check(spec: Mapping[str, Any], *, organisation: Organisation | None = None) -> None:
+    """Raises UserError where `spec` cannot be stored or cannot work: in this organisation, whose
+    judges it may name, where one is given."""
     json_check(spec, field="spec")
     size = len(json.dumps(spec, ensure_ascii=False).encode())
     if size > SPEC_BYTES:
@@ -28,6 +31,8 @@ def spec_check(spec: Mapping[str, Any]) -> None:
         )
     try:
         validate_spec(spec)
+        if organisation is not None:
+            judges_check(organisation, spec)
     except GraderSpecError as error:
         raise InvalidSpec(error) from error
 

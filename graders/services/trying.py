@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
+
+import msgspec
 
 from graders.errors import InvalidSpec, SandboxRefused
 from graders.kinds.base import GraderSpecError, Grading, Sample
 from graders.kinds.registry import load_grader
 from graders.sandbox import SandboxUnavailable
-from graders.sandbox.client import PythonSandbox
+from graders.services.outside import outside_of
+from graders.services.ready import sandbox_of
 from graders.services.specs import spec_check
+from hone.accounts.models import Organisation
 from hone.core.errors import UserError
 from hone.core.json_text import json_check, value_from_text
 
-TRY_WALL_S = 10.0
 
+def grader_try(
+    *,
+    organisation: Organisation,
+    spec: Mapping[str, Any],
+    sample: Sample,
+    item: Mapping[str, Any],
+) -> Grading:
+    """Grade one sample; changes nothing. Raises UserError where the spec cannot run at all.
 
-@functools.cache
-def _sandbox() -> PythonSandbox:
-    """One for this process; its server starts with the first Python grader."""
-    return PythonSandbox(wall_s=TRY_WALL_S, concurrency=2)
-
-
-def grader_try(*, spec: Mapping[str, Any], sample: Sample, item: Mapping[str, Any]) -> Grading:
-    """Grade one sample; changes nothing. Raises UserError where the spec cannot run at all."""
-    spec_check(spec)
+    Judges of the `organisation` are asked, and endpoints are called with the headers that stand in
+    the spec (`headers_fill`): once, within a time that a page may take.
+    """
+    spec_check(spec, organisation=organisation)
     json_check(item, field="item")
+    outside = outside_of(organisation, spec)
+    traced = msgspec.structs.replace(sample, trace_id=sample.trace_id or f"trace_{token_hex(16)}")
     try:
-        return load_grader(spec, python=_sandbox()).grade(sample, item)
+        python = sandbox_of(organisation)
+        return load_grader(spec, python=python, outside=outside).grade(traced, item)
     except GraderSpecError as error:
         raise InvalidSpec(error) from error
     except SandboxUnavailable as error:

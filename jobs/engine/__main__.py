@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import io
 import os
 import signal
 import sys
@@ -17,10 +18,13 @@ import torch
 
 from jobs.engine.control import ControlReader
 from jobs.engine.errors import RunCancelled, RunFailed, RunPaused
-from jobs.engine.events import Cancelled, Event, Failed, Finished, Paused, Started
+from jobs.engine.events import Cancelled, Event, Failed, Finished, Paused, ReplayDone, Started
 from jobs.engine.export import export_adapter
 from jobs.engine.learning.model import Policy
 from jobs.engine.memory import is_out_of_memory, out_of_memory_text
+from jobs.engine.preflight_run import preflighted
+from jobs.engine.ranks import Ranks, ranks_of
+from jobs.engine.replay_run import replayed
 from jobs.engine.reporting import EventWriter
 from jobs.engine.rollout.render import PromptRefused, TemplateRefused
 from jobs.engine.spec import Handshake, JobSpec
@@ -28,6 +32,9 @@ from jobs.engine.threads import available_cores, thread_count
 from jobs.engine.wiring import make_policy, started_facts, wired
 
 PR_SET_PDEATHSIG = 1
+SWITCH_S = 0.0005
+"""The sampler's thread gives the interpreter up at each operation of torch, and would wait for the
+event loop's 5 ms again and again."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -65,7 +72,9 @@ def set_threads(spec: JobSpec, policy: Policy) -> None:
     )
 
 
-async def run_job(handshake: Handshake, writer: EventWriter, control: ControlReader) -> Finished:
+async def run_job(
+    handshake: Handshake, writer: EventWriter, control: ControlReader, ranks: Ranks
+) -> Finished | ReplayDone:
     """The whole run; ends by an exception where it does not reach its end."""
     started = time.monotonic()
     task = asyncio.current_task()
@@ -74,22 +83,29 @@ async def run_job(handshake: Handshake, writer: EventWriter, control: ControlRea
     writer.progress(max(0, handshake.last_step + 1), "loading", 0, 1)
     policy = await asyncio.to_thread(make_policy, handshake.spec)
     set_threads(handshake.spec, policy)
-    async with wired(handshake, policy, writer, control) as loop:
-        state = loop.saver.begin()
-        facts = started_facts(policy)
+    if handshake.replay is not None:
+        return await replayed(handshake, handshake.replay, policy, writer, ranks)
+    if handshake.preflight is not None:
+        await preflighted(handshake, handshake.preflight, policy, writer, control, ranks)
+        return Finished(seconds=time.monotonic() - started)
+    async with wired(handshake, policy, writer, control, ranks) as loop:
+        state = loop.saver.begin(tidy=ranks.index == 0)
+        facts = started_facts(handshake.spec, policy)
         writer.emit(Started(**facts, first_step=state.step + 1))
         state = await loop.run(state)
-        if handshake.spec.kind == "evaluate":
+        if handshake.spec.kind == "evaluate" or ranks.index:
             return Finished(seconds=time.monotonic() - started)
         writer.progress(state.step, "export", 0, 1)
         adapter = await export_adapter(handshake, state, loop.saver, policy)
     return Finished(seconds=time.monotonic() - started, adapter=adapter, best_step=adapter.step)
 
 
-async def run_to_event(handshake: Handshake, writer: EventWriter, control: ControlReader) -> Event:
+async def run_to_event(
+    handshake: Handshake, writer: EventWriter, control: ControlReader, ranks: Ranks
+) -> Event:
     """The terminal event of a run, whatever happens in it."""
     try:
-        return await run_job(handshake, writer, control)
+        return await run_job(handshake, writer, control, ranks)
     except asyncio.CancelledError:
         return stopped_event(control)
     except Exception as error:  # noqa: BLE001 - the last resort: the supervisor must hear of it
@@ -131,16 +147,22 @@ def terminal_event(error: Exception) -> Event:
 
 
 def main() -> int:
-    events = EventWriter(take_standard_output())
+    stream = take_standard_output()
     die_with_parent()
+    sys.setswitchinterval(SWITCH_S)
+    ranks = ranks_of(os.environ)
+    # Only the first process is heard; the others follow it.
+    events = EventWriter(io.BytesIO() if ranks.index else stream)
     try:
-        handshake = read_handshake(sys.stdin.buffer)
+        handshake = ranks.broadcast(None if ranks.index else read_handshake(sys.stdin.buffer))
     except RunFailed as error:
         events.emit(terminal_event(error))
         return 1
-    control = ControlReader(sys.stdin.buffer)
-    event = asyncio.run(run_to_event(handshake, events, control))
+    control = ControlReader(None if ranks.index else sys.stdin.buffer)
+    event = asyncio.run(run_to_event(handshake, events, control, ranks))
     events.emit(event)
+    if ranks.index and isinstance(event, Failed):
+        sys.stderr.write(f"process {ranks.index + 1} of {ranks.count}: {event.text}\n")
     sys.stderr.flush()
     # Threads of tools and samplers may still wait for somebody; nothing they do counts any more.
     os._exit(1 if isinstance(event, Failed) else 0)

@@ -44,11 +44,15 @@ class GroupCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The validation reward of a step, and the mean train reward of the window up to it."""
+    """The validation reward of a step, and the mean train reward of the window up to it.
+
+    `held_out`: what a grader that trains nothing gave the same rollouts; None without one.
+    """
 
     step: int
     train: float
     validation: float
+    held_out: float | None = None
 
 
 class AlarmState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -135,7 +139,8 @@ def _evaluation(rewards: tuple[float, ...], step: int, metrics: Metrics) -> Eval
     validation = _number(metrics, "validation", "reward_mean")
     if validation is None or len(rewards) < WINDOW // 2:
         return None
-    return Evaluation(step, statistics.fmean(rewards), validation)
+    held_out = _number(metrics, "validation", "held_out_mean")
+    return Evaluation(step, statistics.fmean(rewards), validation, held_out)
 
 
 def _entropy_collapse(state: AlarmState, metrics: Metrics) -> Reading | None:
@@ -228,6 +233,46 @@ def _reward_gap(state: AlarmState, metrics: Metrics) -> Reading | None:
     return Reading(train >= TRAIN_RISE and validation < FLAT, text, data)
 
 
+def _held_out_gap(state: AlarmState, metrics: Metrics) -> Reading | None:
+    """As `_reward_gap`, of two graders on the same rollouts."""
+    known = [each for each in state.evaluations if each.held_out is not None]
+    if not known or known[-1] is not state.evaluations[-1]:
+        return None
+    now = known[-1]
+    before = [each for each in known if now.step - each.step >= WINDOW]
+    if not before:
+        return None
+    then = before[-1]
+    assert now.held_out is not None
+    assert then.held_out is not None
+    reward, held_out = now.validation - then.validation, now.held_out - then.held_out
+    text = (
+        f"The validation reward rose by {reward:.3f} from step {then.step} to step {now.step}, and "
+        f"the held-out grader saw no gain: it went from {then.held_out:.3f} to "
+        f"{now.held_out:.3f}. The model may have learnt to please the grader that it trains with. "
+        "Compare what both say of some trajectories with a high reward."
+    )
+    data = {
+        "from_step": then.step,
+        "to_step": now.step,
+        "validation_change": reward,
+        "held_out_change": held_out,
+    }
+    return Reading(reward >= TRAIN_RISE and held_out < FLAT, text, data)
+
+
+def _no_turn_scores(state: AlarmState, metrics: Metrics) -> Reading | None:
+    scored = _number(metrics, "credit", "turns_scored")
+    missing = _number(metrics, "credit", "turns_unscored")
+    if scored is None or missing is None:
+        return None
+    text = (
+        f"Turn rewards teach nothing: none of {missing:.0f} turns got a score. The trajectories "
+        "say why, turn by turn. Mend the turn grader, or leave it out, and clone the job."
+    )
+    return Reading(scored == 0 and missing > 0, text, {"turns_unscored": missing})
+
+
 def _length_up(state: AlarmState, metrics: Metrics) -> Reading | None:
     tokens = _number(metrics, "train", "tokens_mean")
     if tokens is None or min(len(state.first_tokens), len(state.first_rewards)) < WINDOW:
@@ -249,7 +294,9 @@ ALARMS: dict[str, Callable[[AlarmState, Metrics], Reading | None]] = {
     "low_ess": _low_ess,
     "silent_groups": _silent_groups,
     "reward_gap": _reward_gap,
+    "held_out_gap": _held_out_gap,
     "length_up": _length_up,
+    "no_turn_scores": _no_turn_scores,
 }
 """Each reads a step by what is remembered, that step included. None: nothing to judge by, and
 what was told stays as it was."""

@@ -12,7 +12,9 @@ from typing import Protocol
 from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Group, Signal, group_signal
 from jobs.engine.errors import PauseReason, RunFailed, RunPaused
+from jobs.engine.ranks import Alone, Ending, Ranks, as_ending, own_share
 from jobs.engine.reporting import EventWriter, Phase
+from jobs.engine.rollout.grading import HeldOutScore
 from jobs.engine.rollout.identity import RolloutRequest
 from jobs.engine.spec import JobSpec
 from jobs.engine.tasks import TaskFile, TaskOrder
@@ -29,6 +31,12 @@ REMEDIES: dict[PauseReason, str] = {
         "or fewer tasks a step."
     ),
 }
+GRADER_REMEDY = "Nothing of this step was trained. Mend the grader and clone the job."
+
+RECORDING_REMEDY = (
+    "A recording misses the same calls every time, so nothing is waited for. Record these calls "
+    "too, or clone the job without the recording."
+)
 
 
 class Runner(Protocol):
@@ -104,8 +112,7 @@ class Batch:
         others = f", and {len(lost)} of {total} have no reward" if times < len(lost) else ""
         return (
             f"{cause} in {times} of {total} rollouts{others}; for example in row "
-            f"{example.row + 1} with the answer {_shortened(example.answer)!r}. Nothing of this "
-            "step was trained. Mend the grader and clone the job."
+            f"{example.row + 1} with the answer {_shortened(example.answer)!r}."
         )
 
     def _grader_errors(self) -> list[Trajectory]:
@@ -136,8 +143,14 @@ class Collector:
         grader: Grades,
         writer: EventWriter,
         *,
+        held_out: HeldOutScore | None = None,
+        ranks: Ranks | None = None,
+        recording_name: str = "",
         retry_wait_s: float = 5.0,
     ) -> None:
+        self._recording_name = recording_name
+        self._held_out = held_out
+        self._ranks = ranks or Alone()
         self._spec = spec
         self._runner = runner
         self._grader = grader
@@ -147,6 +160,10 @@ class Collector:
         self._validation = TaskFile(spec.validation)
         self._order = TaskOrder(len(self._train), spec.seed)
 
+    def task_of(self, trajectory: Trajectory) -> Task:
+        """What a training rollout was an attempt at."""
+        return self._train.of_row(trajectory.row)
+
     async def training(self, step: int, position: int) -> Batch:
         """Groups for one step, with refills for those that teach nothing."""
         return await self._without_outage(lambda: self._draw(step, position))
@@ -155,16 +172,34 @@ class Collector:
         """Every validation task, as often as the job says."""
         return await self._without_outage(lambda: self._draw_validation(step))
 
+    async def attempts(self, step: int, rows: Sequence[int], attempts: int) -> Batch:
+        """Some tasks of training, `attempts` times each; what is lost is told, not tried again."""
+        batch = Batch()
+        requests = [
+            RolloutRequest(
+                task=task, group=str(task.row), sample=sample, split="preflight", step=step
+            )
+            for task in map(self._train.of_row, rows)
+            for sample in range(attempts)
+        ]
+        members = await self._roll_out_everywhere(batch, requests, "rollout")
+        for place, row in enumerate(rows):
+            own = members[place * attempts : (place + 1) * attempts]
+            batch.groups.append(Group(str(row), tuple(own)))
+        return batch
+
     async def _without_outage(self, draw: Callable[[], Awaitable[Batch]]) -> Batch:
         for attempt in range(1, TRIES + 1):
             batch = await draw()
             failure = batch.grader_failure()
             if failure is not None:
-                raise RunFailed("grader_failed", failure)
+                raise RunFailed("grader_failed", f"{failure} {GRADER_REMEDY}")
             outage = batch.outage()
             if outage is None:
                 return batch
             reason, text = outage
+            if reason == "tool_unavailable" and self._recording_name:
+                raise RunFailed("recording_incomplete", f"{text}. {RECORDING_REMEDY}")
             # A slow machine is as slow at once again, and each try costs the whole limit.
             last = 1 if reason == "too_slow" else TRIES
             if attempt == last:
@@ -198,7 +233,7 @@ class Collector:
             for name, task in drawn
             for sample in range(self._spec.group_size)
         ]
-        members = await self._roll_out(batch, requests, "rollout")
+        members = await self._roll_out_everywhere(batch, requests, "rollout")
         size = self._spec.group_size
         for place, (name, _) in enumerate(drawn):
             group = tuple(members[place * size : (place + 1) * size])
@@ -214,9 +249,32 @@ class Collector:
             for task in tasks
             for sample in range(self._spec.eval_samples)
         ]
-        members = await self._roll_out(batch, requests, "evaluation")
+        members = await self._roll_out_everywhere(batch, requests, "evaluation")
         batch.groups.append(Group("validation", tuple(members)))
         return batch
+
+    async def _grade(self, trajectory: Trajectory, task: Task) -> None:
+        await self._grader.grade(trajectory, task)
+        if self._held_out is not None and trajectory.split == "validation":
+            await self._held_out.score(trajectory, task)
+
+    async def _roll_out_everywhere(
+        self, batch: Batch, requests: Sequence[RolloutRequest], phase: Phase
+    ) -> list[Trajectory]:
+        """Each rank rolls out whole groups; all get all of them, in the order of the requests."""
+        ranks = self._ranks
+        own = own_share(ranks, requests)
+        found: list[Trajectory] = []
+        failure: Ending | None = None
+        try:
+            if own:
+                found = await self._roll_out(batch, own, phase)
+        except Exception as error:
+            if not ranks.index:
+                raise
+            failure = as_ending(error)
+        members = {member.uid: member for member in await ranks.gather(found, failure)}
+        return [members[request.uid] for request in requests]
 
     async def _roll_out(
         self, batch: Batch, requests: Sequence[RolloutRequest], phase: Phase
@@ -228,7 +286,7 @@ class Collector:
         step, total = requests[0].step, len(requests)
 
         def on_done(trajectory: Trajectory) -> None:
-            grade = self._grader.grade(trajectory, tasks[trajectory.uid])
+            grade = self._grade(trajectory, tasks[trajectory.uid])
             grading.append(asyncio.ensure_future(grade))
             if len(grading) % max(1, total // 20) == 0:
                 self._writer.progress(step, phase, len(grading), total)

@@ -28,6 +28,7 @@ class ControlReader:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self.committed: int | None = None
+        self.available: frozenset[int] | None = None
 
     def follow(self, task: asyncio.Task[None]) -> None:
         """From now on a wish to stop cancels `task` at its next await."""
@@ -48,6 +49,8 @@ class ControlReader:
     def obey(self, control: Control) -> None:
         if control.committed is not None:
             self.committed = control.committed
+        if control.available is not None:
+            self.available = frozenset(control.available)
         self._desired = max(self._desired, control.desired, key=lambda wish: _FIRMNESS[wish])
         if self._desired != "run" and self._task is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)

@@ -14,7 +14,7 @@ import msgspec
 from jobs.engine.errors import PauseReason
 
 Level = Literal["info", "warn", "error"]
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "preflight"]
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, kw_only=True):
@@ -50,6 +50,17 @@ class Progress(Event, frozen=True, kw_only=True):
     total: int
 
 
+class CreditSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The credit of a trained trajectory, small enough for its row in a list."""
+
+    turns: tuple[tuple[float, bool], ...]
+    """Advantage of a turn, and whether it has evidence of its own; the first 100."""
+    reach: float
+    """How far from zero the longest of its credit bars goes, per token."""
+    reach_turn: float
+    """The same of advantage times trained tokens of the turn."""
+
+
 class TrajectoryRow(msgspec.Struct, frozen=True, kw_only=True):
     """The index row of one trajectory; its body is one zstd frame in the step's body file."""
 
@@ -74,6 +85,8 @@ class TrajectoryRow(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     """Why it is ungraded."""
     tools: tuple[str, ...] = ()
+    credit: CreditSummary | None = None
+    """What its turns were trained on; None where it was not trained."""
     excerpt: str = ""
     """At most 2,000 characters: the last answer, then the tool calls."""
     seconds: float = 0.0
@@ -95,8 +108,10 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True):
 class StepDone(Event, frozen=True, kw_only=True):
     """One whole step: step 0 is the base model's evaluation, without an update.
 
-    `metrics` holds groups of plain numbers (None where unknown): `train` and `validation`
-    (see `jobs.engine.metrics.RolloutStats`), `groups`, `learning`, `seconds`.
+    `metrics` holds groups of plain numbers (None where unknown): `train`, `validation` and
+    `preflight` (see `jobs.engine.metrics.RolloutStats`), `groups`, `learning`, `seconds`;
+    and `insight` (see `jobs.engine.insight`), bounded sums and examples for the pages.
+    A preflight's steps are slices of its tasks. It trains nothing, so they have no checkpoint.
     """
 
     step: int
@@ -104,7 +119,7 @@ class StepDone(Event, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, Any]]
     trajectories: tuple[TrajectoryRow, ...] = ()
     bodies: str | None = None
-    checkpoint: CheckpointRef
+    checkpoint: CheckpointRef | None = None
     kept: tuple[int, ...] = ()
     """Steps whose checkpoints are kept after this one (best by validation reward)."""
     messages: tuple[Message, ...] = ()
@@ -119,6 +134,8 @@ class AdapterRef(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     proof_max_abs_logprob_diff: float
     proof_tokens: int
+    base_max_abs_logprob_diff: float | None = None
+    """From the base model's; 0 where the adapter changes nothing. None: not measured."""
 
 
 class Paused(Event, frozen=True, kw_only=True):
@@ -140,6 +157,26 @@ class Finished(Event, frozen=True, kw_only=True):
     best_step: int | None = None
 
 
+class ReplayDone(Event, frozen=True, kw_only=True):
+    """A replay reached its end: its whole result, so that no end is committed without it.
+
+    `delta` and `interval` None: there is no estimate, and `reason` says why. `weights_step`: of
+    the checkpoint that sampled; 0 is the base model. `cost` as in `jobs.engine.continuations`.
+    `tools`: the names that the turn called, each once.
+    """
+
+    uid: str
+    turn: int
+    delta: float | None
+    interval: tuple[float, float] | None
+    n: int
+    unusable: int
+    reason: str
+    weights_step: int
+    cost: dict[str, Any]
+    tools: tuple[str, ...] = ()
+
+
 class Failed(Event, frozen=True, kw_only=True):
     """The run cannot go on. `permanent`: trying again would fail the same way."""
 
@@ -148,4 +185,6 @@ class Failed(Event, frozen=True, kw_only=True):
     permanent: bool = True
 
 
-AnyEvent = Started | Message | Progress | StepDone | Paused | Cancelled | Finished | Failed
+AnyEvent = (
+    Started | Message | Progress | StepDone | Paused | Cancelled | Finished | ReplayDone | Failed
+)

@@ -59,11 +59,16 @@ async def export_adapter(
     candidate = saver.run_dir / "adapter.candidate"
     publish_folder(candidate, files, step=step)
     try:
-        worst, tokens = await prove(candidate, handshake.spec.model_path)
+        worst, tokens, from_base = await prove(candidate, handshake.spec.model_path)
     finally:
         shutil.rmtree(candidate, ignore_errors=True)
     check_proof(worst, tokens, policy.dtype)
-    proof |= {"max_abs_diff": worst, "tokens": tokens, "bound": BOUNDS[policy.dtype]}
+    proof |= {
+        "max_abs_diff": worst,
+        "tokens": tokens,
+        "bound": BOUNDS[policy.dtype],
+        "max_abs_diff_from_base": from_base,
+    }
     files["proof.json"] = msgspec.json.encode(proof)
     final = saver.run_dir / "adapter"
     publish_folder(final, files, step=step)
@@ -74,6 +79,7 @@ async def export_adapter(
         bytes=folder_bytes(final),
         proof_max_abs_logprob_diff=worst,
         proof_tokens=tokens,
+        base_max_abs_logprob_diff=from_base,
     )
 
 
@@ -128,7 +134,7 @@ def make_proof(
     temperature = handshake.spec.temperature
     cases: list[dict[str, Any]] = []
     for member in members:
-        (batch,) = pack([member], [0.0], token_budget=len(member.ids))
+        (batch,) = pack([member], token_budget=len(member.ids))
         on_device = batch.to(policy.device)
         with torch.no_grad():
             logprobs_N, _ = token_logprobs(
@@ -152,7 +158,7 @@ def make_proof(
     }
 
 
-async def prove(folder: Path, model_path: str) -> tuple[float, int]:
+async def prove(folder: Path, model_path: str) -> tuple[float, int, float]:
     """Run `jobs.engine.prove` in a process of its own, on the base model at `model_path`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -177,4 +183,5 @@ async def prove(folder: Path, model_path: str) -> tuple[float, int]:
             f"the exported adapter could not be loaded by PEFT: {''.join(last)}",
         )
     answer = json.loads(output.splitlines()[-1])
-    return float(answer["max_abs_diff"]), int(answer["tokens"])
+    from_base = float(answer["max_abs_diff_from_base"])
+    return float(answer["max_abs_diff"]), int(answer["tokens"]), from_base

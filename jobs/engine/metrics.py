@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from jobs.engine.credit.assign import CreditReport
 from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Group, Signal
 from jobs.engine.rollout.loops import canonical_arguments
@@ -17,6 +19,7 @@ RolloutStats = dict[str, Any]
 
 LOOP_STOPS = frozenset({StopReason.TOKEN_LOOP, StopReason.TOOL_LOOP})
 REPEATS_OF_A_LOOP = 3
+BOOTSTRAP_DRAWS, BOOTSTRAP_SEED = 1000, 2026
 UNKNOWN_TOOL = "(unknown)"
 
 
@@ -56,10 +59,14 @@ def rollout_stats(trajectories: Sequence[Trajectory], tools: Collection[str]) ->
         "graded": len(graded),
         "ungraded": len(ungraded),
         "reward_mean": _mean(rewards),
+        "held_out_mean": _mean(_held_out(graded)),
+        **reward_interval(graded),
         "reward_sd": statistics.pstdev(rewards) if rewards else None,
         "parts": _part_means(graded),
         "tool_calls_mean": _mean(calls),
+        "tool_calls_p50": percentile(calls, 50),
         "tool_calls_p95": percentile(calls, 95),
+        "tool_calls_max": max(calls, default=None),
         "turns_mean": _mean([len(trajectory.turns) for trajectory in whole]),
         "tokens_mean": _mean(tokens),
         "tokens_p50": percentile(tokens, 50),
@@ -70,9 +77,27 @@ def rollout_stats(trajectories: Sequence[Trajectory], tools: Collection[str]) ->
         "stops": _counted([str(t.stop) for t in trajectories if t.stop is not None]),
         "tool_seconds_p50": percentile(seconds, 50),
         "tool_seconds_p95": percentile(seconds, 95),
+        "tool_seconds_p99": percentile(seconds, 99),
         "tools": _by_tool([call for member in trajectories for call in member.calls], tools),
         "ungraded_causes": _counted([trajectory.cause or "unknown" for trajectory in ungraded]),
     }
+
+
+def reward_interval(graded: Sequence[Trajectory]) -> dict[str, float | None]:
+    """`reward_low` and `reward_high`: the 95 % interval of the mean reward, by a bootstrap over
+    tasks. The same rollouts give the same interval; None of fewer than two tasks."""
+    rewards: dict[int, list[float]] = {}
+    for trajectory in graded:
+        rewards.setdefault(trajectory.row, []).append(float(trajectory.reward or 0.0))
+    if len(rewards) < 2:
+        return {"reward_low": None, "reward_high": None}
+    tasks = [(sum(found), len(found)) for _, found in sorted(rewards.items())]
+    draw = random.Random(BOOTSTRAP_SEED)
+    means = []
+    for _ in range(BOOTSTRAP_DRAWS):
+        drawn = draw.choices(tasks, k=len(tasks))
+        means.append(sum(total for total, _ in drawn) / sum(n for _, n in drawn))
+    return {"reward_low": percentile(means, 2.5), "reward_high": percentile(means, 97.5)}
 
 
 def group_stats(groups: Sequence[Group], counts: Mapping[Signal, int]) -> dict[str, int]:
@@ -82,8 +107,31 @@ def group_stats(groups: Sequence[Group], counts: Mapping[Signal, int]) -> dict[s
     return {"total": len(groups), **named, "refilled": refilled}
 
 
+def credit_stats(report: CreditReport) -> dict[str, Any]:
+    """How far step-level evidence reached, and what the gate of the anchored term decided."""
+    found: dict[str, Any] = {
+        "turns": report.turns,
+        "turns_with_evidence": report.turns_with_evidence,
+    }
+    if report.coverage is not None:
+        found |= {
+            "anchored_share": report.coverage.share,
+            "anchored_explained": report.coverage.explained,
+            "anchored_evidence": report.coverage.evidence,
+            "anchored_weight": report.coverage.weight,
+            "reason": report.coverage.reason,
+        }
+    return found
+
+
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _held_out(graded: Sequence[Trajectory]) -> list[float]:
+    """What a second grader gave, of those that it could grade."""
+    found = [member.grading.get("held_out", {}).get("reward") for member in graded]
+    return [float(reward) for reward in found if reward is not None]
 
 
 def _counted(values: Sequence[str]) -> dict[str, int]:

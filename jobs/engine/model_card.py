@@ -25,6 +25,7 @@ Trained by reinforcement learning on {base}, with the tools: {tools}.
 | mean validation reward before training (step 0) | {before} |
 | mean validation reward of this adapter | {after} |
 | training steps of the run{so_far} | {steps} |
+| began with | {start} |
 | rollouts a step | {groups} tasks x {size} |
 | algorithm | {loss} with {advantage} advantages |
 | LoRA | rank {rank}, alpha {alpha}, all linear layers |
@@ -93,18 +94,26 @@ def model_card(spec: JobSpec, state: Trained, step: int, *, proved: bool = True)
         after=_reward(state, step),
         so_far="" if proved else " so far",
         steps=state.step,
+        start=_start(spec),
         proof=_PROVED if proved else _NOT_PROVED,
         groups=spec.groups_per_step,
         size=spec.group_size,
-        loss=spec.loss,
-        advantage=spec.advantage,
-        rank=spec.lora_rank,
-        alpha=spec.lora_alpha,
+        loss=spec.loss.name,
+        advantage=spec.credit.advantage,
+        rank=spec.lora.rank,
+        alpha=spec.lora.alpha,
         rate=spec.learning_rate,
         seed=spec.seed,
         base_sha256=state.base_sha256,
-        max_rank=next((rank for rank in VLLM_RANKS if rank >= spec.lora_rank), VLLM_RANKS[-1]),
+        max_rank=next((rank for rank in VLLM_RANKS if rank >= spec.lora.rank), VLLM_RANKS[-1]),
     )
+
+
+def _start(spec: JobSpec) -> str:
+    start = spec.lora.start
+    if start is None:
+        return "the base model"
+    return f"the checkpoint of step {start.step} of {start.job}, with a fresh optimiser"
 
 
 def _reward(state: Trained, step: int) -> str:

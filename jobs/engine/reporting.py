@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 import msgspec
 import zstandard
 
+from jobs.engine.credit.attribution import credit_summary
 from jobs.engine.credit.base import is_graded
 from jobs.engine.events import Event, Message, Progress, TrajectoryRow
 from jobs.engine.learning.checkpoint import folder_name, sync_folder, write_synced
@@ -83,6 +84,7 @@ def trajectory_row(trajectory: Trajectory, offset: int, length: int) -> Trajecto
         flags=flags_of(trajectory),
         cause=trajectory.cause,
         tools=tuple(sorted({call.name for call in trajectory.calls})),
+        credit=credit_summary(trajectory),
         excerpt=excerpt_of(trajectory),
         seconds=trajectory.seconds,
         offset=offset,

@@ -30,7 +30,7 @@ from jobs.engine.learning.checkpoint import (
 from jobs.engine.learning.update import Learner
 from jobs.engine.spec import Handshake, JobSpec
 
-PLACES = ("model_path", "model_name", "run_id", "device", "steps")
+PLACES = ("model_path", "model_name", "run_id", "device", "steps", "server")
 """Fields of a spec that may differ when a run goes on elsewhere, or for longer."""
 
 
@@ -38,11 +38,15 @@ def config_hash(spec: JobSpec) -> str:
     """Of everything that decides how training goes on; file paths and its length do not."""
     fields = msgspec.to_builtins(spec)
     for name in PLACES:
-        fields.pop(name)
+        fields.pop(name, None)
     for split in ("train", "validation"):
         fields[split].pop("path")
-    for tool in fields["tools"]:
+    for tool in fields.get("tools", ()):
         tool.pop("url")
+    (fields["lora"].get("start") or {}).pop("path", None)
+    judge = (fields.get("credit", {}).get("turn_rewards") or {}).get("judge") or {}
+    for name in ("url", "timeout_s", "max_concurrency"):
+        judge.pop(name, None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
@@ -66,8 +70,8 @@ class Saver:
         known = (handshake.resume, *handshake.kept_checkpoints)
         self._manifests = {point.step: point.manifest_sha256 for point in known if point}
 
-    def begin(self) -> TrainingState:
-        """The state to go on from; files of steps that were never committed are removed."""
+    def begin(self, *, tidy: bool = True) -> TrainingState:
+        """The state to go on from. `tidy` removes the files of steps that were never committed."""
         handshake = self._handshake
         if handshake.resume is not None:
             state = self.load(
@@ -80,7 +84,8 @@ class Saver:
             )
         else:
             state = self._first_state()
-        remove_orphans(self.run_dir, handshake.last_step)
+        if tidy:
+            remove_orphans(self.run_dir, handshake.last_step)
         return state
 
     def _first_state(self) -> TrainingState:
@@ -157,9 +162,12 @@ class Saver:
         return tuple(best_steps(state.evaluations, self._handshake.spec.keep_checkpoints))
 
     def tidy(self, state: TrainingState) -> None:
+        """The database's word on what stays is the last one: a person may have kept a checkpoint
+        or deleted one. Without it, what is best stays."""
+        available = self._control.available
         prune(
             self._root,
-            self.kept(state),
+            self.kept(state) if available is None else available,
             newest=state.step,
             committed=self._control.committed,
         )

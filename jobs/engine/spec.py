@@ -12,19 +12,26 @@ from typing import Any, Literal
 
 import msgspec
 
-RunKind = Literal["train", "evaluate"]
+from graders.kinds.judging.judges import JudgeEndpoint
+
+RunKind = Literal["train", "evaluate", "preflight", "replay"]
 Desired = Literal["run", "pause", "cancel"]
 Effects = Literal["none", "reads", "writes"]
+GraderRole = Literal["grader", "held_out_grader", "turn_grader"]
 
 
-class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Defaults are not written, so that a release that adds a field changes no hash."""
+
+
+class DataSpec(Part, frozen=True):
     """A JSONL file and, when a split is used, the rows of it that take part (zero-based)."""
 
     path: str
     rows: tuple[int, ...] | None = None
 
 
-class ToolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ToolSpec(Part, frozen=True):
     """Where one tool is called. Rows' own `tools` win over `parameters` and `description`."""
 
     name: str
@@ -37,9 +44,21 @@ class ToolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotent: bool = True
     timeout_s: float = 60.0
     max_concurrency: int = 32
+    """Calls of this endpoint at once; where tools share one, the smallest of theirs."""
+    rate_limit: float | None = None
+    """Requests a second to this endpoint, retries among them; None: as many as come."""
+    kind: Literal["http", "mcp"] = "http"
+    remote_name: str = ""
+    """What the MCP server calls the tool."""
+
+    def __post_init__(self) -> None:
+        if self.rate_limit is not None and not self.rate_limit > 0:
+            raise ValueError(f"{self.name}: rate_limit is {self.rate_limit}, and must be above 0")
+        if self.kind == "mcp" and not self.remote_name:
+            raise ValueError(f"{self.name}: an MCP tool needs the name that its server gives it")
 
 
-class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Budgets(Part, frozen=True):
     """Limits of one rollout; each has a stop reason of its own. `wall_s` None: no limit."""
 
     max_turns: int = 12
@@ -50,7 +69,107 @@ class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wall_s: float | None = 600.0
 
 
-class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AdapterStart(Part, frozen=True):
+    """The checkpoint whose adapter a fork begins with; its optimiser is not taken over."""
+
+    manifest_sha256: str
+    job: str
+    step: int
+    path: str = ""
+    """The folder, absolute. Empty for a run that goes on from a checkpoint of its own."""
+
+
+class LoraSpec(Part, frozen=True):
+    """The adapter that is trained, on all linear layers."""
+
+    rank: int = 16
+    alpha: int = 32
+    start: AdapterStart | None = None
+    """None: it begins by changing nothing."""
+
+
+class LossSpec(Part, frozen=True):
+    """`kl_weight` 0: no pull towards the base model, and no forward pass for it."""
+
+    name: str = "cispo"
+    ratio_max: float = 5.0
+    kl_weight: float = 0.0
+
+
+class JudgeSpec(Part, frozen=True):
+    """A judge that scores turns from 0 to 1. `model`: one of the handshake's judges."""
+
+    model: str
+    instructions: str
+
+
+class TurnRewardSpec(Part, frozen=True):
+    """Where single turns get scores from: exactly one of the three sources."""
+
+    weight: float = 1.0
+    gamma: float = 1.0
+    grader: dict[str, Any] | None = None
+    """A grader's spec; `sample` is then one turn, not the whole rollout."""
+    judge: JudgeSpec | None = None
+    gold: str = ""
+    """A template of the row's gold answer, such as `{{item.answer}}`: information gain."""
+
+    def __post_init__(self) -> None:
+        given = sum((self.grader is not None, self.judge is not None, bool(self.gold)))
+        if given != 1:
+            raise ValueError(
+                f"turn rewards name {given} sources; give exactly one of grader, judge or gold"
+            )
+
+
+class CounterfactualSpec(Part, frozen=True):
+    """Continuations from before and after tool calls. `weight` 0: measured, not trained on."""
+
+    weight: float = 0.0
+    continuations: int = 4
+    calls_per_step: int = 8
+
+    def __post_init__(self) -> None:
+        if self.continuations < 2 or self.calls_per_step < 1:
+            raise ValueError(
+                f"counterfactual has {self.continuations} continuations and "
+                f"{self.calls_per_step} calls a step; it needs at least 2 and 1"
+            )
+
+
+class LengthSpec(Part, frozen=True):
+    """What length costs on tasks that are solved; see `jobs.engine.credit.shaping`."""
+
+    reasoning_penalty: float = 0.0
+    reasoning_tokens: int = 1024
+    """Reasoning of this many tokens costs the whole penalty."""
+    call_penalty: float = 0.0
+    call_budget: int = 4
+
+
+class CreditSpec(Part, frozen=True):
+    """How rewards become the advantage of each turn. The terms beyond the episode are additive."""
+
+    advantage: str = "mean_centred"
+    anchored_weight: float = 0.0
+    gamma: float = 0.95
+    """Discount a turn in the anchored term."""
+    turn_rewards: TurnRewardSpec | None = None
+    counterfactual: CounterfactualSpec | None = None
+    length: LengthSpec = msgspec.field(default_factory=LengthSpec)
+
+
+class ServerSpec(Part, frozen=True):
+    """A completions server with token ids that samples instead of this process."""
+
+    base_url: str
+    dialect: Literal["vllm", "sglang"] = "vllm"
+    processed_logprobs: bool = False
+    """Whether vLLM was started with `--logprobs-mode processed_logprobs`."""
+    timeout_s: float = 600.0
+
+
+class JobSpec(Part, frozen=True, kw_only=True):
     """One run, resolved: no field is "auto" any more. At most 30 fields; a test counts them."""
 
     run_id: str
@@ -73,11 +192,13 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     temperature: float = 1.0
     learning_rate: float = 4e-5
     warmup_steps: int = 0
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    loss: str = "cispo"
-    advantage: str = "mean_centred"
-    ratio_max: float = 5.0
+    lora: LoraSpec = msgspec.field(default_factory=LoraSpec)
+    loss: LossSpec = msgspec.field(default_factory=LossSpec)
+    credit: CreditSpec = msgspec.field(default_factory=CreditSpec)
+    server: ServerSpec | None = None
+    """None: this process samples."""
+    held_out_grader: dict[str, Any] | None = None
+    """Scores validation rollouts, trains nothing, and is watched for a gap."""
     micro_batch_tokens: int = 16384
     eval_interval: int = 10
     eval_samples: int = 1
@@ -93,7 +214,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 ("groups_per_step", self.groups_per_step, 1),
                 ("group_size", self.group_size, 2),
                 ("max_refills", self.max_refills, 0),
-                ("lora_rank", self.lora_rank, 1),
+                ("lora.rank", self.lora.rank, 1),
                 ("eval_interval", self.eval_interval, 1),
                 ("eval_samples", self.eval_samples, 1),
                 ("keep_checkpoints", self.keep_checkpoints, 1),
@@ -104,6 +225,15 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             problems.append(f"learning_rate is {self.learning_rate}, and must be above 0")
         if not self.temperature > 0:
             problems.append(f"temperature is {self.temperature}, and must be above 0")
+        credit = self.credit
+        measured = credit.counterfactual is not None and credit.counterfactual.weight != 0
+        # The step term's discount tells a quick rollout from a slow one, whatever its reward.
+        beyond = credit.anchored_weight != 0 or credit.turn_rewards is not None or measured
+        if self.shuffle_rewards and beyond:
+            problems.append(
+                "shuffle_rewards is on, the control in which nothing can be learnt, and credit "
+                "beyond the episode would still tell the truth; turn one of them off"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -122,6 +252,43 @@ class ResumePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     manifest_sha256: str
 
 
+class ReplaySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A turn of a stored rollout to measure. Its files are another run's: paths are absolute."""
+
+    uid: str
+    turn: int
+    """Zero-based."""
+    continuations: int
+    """From before the turn, and as many from after it."""
+    step: int
+    """The training step that the rollout belongs to."""
+    bodies: str
+    frames: tuple[tuple[int, int], ...]
+    """Offset and length of each rollout of its group in the file `bodies`."""
+    weights: tuple[ResumePoint, ...] = ()
+    """Checkpoints to sample with, the best choice first; after them all comes the base model."""
+
+    def __post_init__(self) -> None:
+        if self.continuations < 2:
+            raise ValueError(
+                f"a replay has {self.continuations} continuations and needs at least 2"
+            )
+
+
+class PreflightSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which tasks the base model is still to be tried on, and how often each."""
+
+    rows: tuple[int, ...]
+    """Zero-based lines of the training file; empty: all are done."""
+    attempts: int
+    is_last_try: bool = False
+    """An outage ends the run with what was found, instead of pausing it."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 2:
+            raise ValueError(f"a preflight has {self.attempts} attempts a task, and needs 2")
+
+
 class Handshake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The first line on the engine's standard input."""
 
@@ -130,13 +297,35 @@ class Handshake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     epoch: int = 1
     headers: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     """Secret HTTP headers by tool name."""
+    sampler_key: str = ""
+    """The key of `spec.server`, a secret."""
+    judges: dict[str, JudgeEndpoint] = msgspec.field(default_factory=dict)
+    """By the name that specs use, with their secret keys."""
+    grader_headers: dict[GraderRole, dict[str, dict[str, str]]] = msgspec.field(
+        default_factory=dict
+    )
+    """Secret HTTP headers of endpoint graders, by their place in the spec of that grader."""
     allow_networks: tuple[str, ...] = ()
     """What the operator allows beyond public addresses: `CIDR`, `CIDR:port` or `host:port`."""
     resume: ResumePoint | None = None
     last_step: int = -1
     """The last step that the database holds; the engine goes on with `last_step + 1`."""
     kept_checkpoints: tuple[ResumePoint, ...] = ()
-    """Committed checkpoints that are kept for their validation reward."""
+    """Committed checkpoints that are kept for their validation reward, or by a person."""
+    recording: str = ""
+    """A file of recorded tool traffic that answers every call; empty: the tools are called."""
+    recording_name: str = ""
+    replay: ReplaySpec | None = None
+    """What a run of kind "replay" measures."""
+    preflight: PreflightSpec | None = None
+    """What a run of kind "preflight" tries."""
+
+    def __post_init__(self) -> None:
+        for kind, part in (("replay", self.replay), ("preflight", self.preflight)):
+            if (self.spec.kind == kind) is not (part is not None):
+                raise ValueError(
+                    f"a run of kind {self.spec.kind} and its {kind} do not go together"
+                )
 
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,3 +334,6 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     desired: Desired
     committed: int | None = None
     """The last step that the database holds by now: checkpoints before it may go."""
+    available: tuple[int, ...] | None = None
+    """Steps up to `committed` whose checkpoints the database still holds: these stay, whatever
+    they are worth, and the others go."""

@@ -19,30 +19,33 @@ class TaskFile:
 
     def __init__(self, data: DataSpec) -> None:
         self.path = Path(data.path)
-        offsets = self._offsets()
-        lines = range(len(offsets)) if data.rows is None else data.rows
-        for row in lines:
-            if not 0 <= row < len(offsets):
+        self._offsets = self._read_offsets()
+        rows = range(len(self._offsets)) if data.rows is None else data.rows
+        for row in rows:
+            if not 0 <= row < len(self._offsets):
                 raise RunFailed(
                     "dataset_changed",
-                    f"row {row} of {self.path.name} takes part, and the file has {len(offsets)} "
-                    "rows; upload the dataset again",
+                    f"row {row} of {self.path.name} takes part, and the file has "
+                    f"{len(self._offsets)} rows; upload the dataset again",
                 )
-        self._places = [(row, offsets[row]) for row in lines]
-        if not self._places:
+        self._rows = rows
+        if not self._rows:
             raise RunFailed("dataset_empty", f"{self.path.name} has no rows to use")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> Task:
-        row, offset = self._places[index]
+        return self.of_row(self._rows[index])
+
+    def of_row(self, row: int) -> Task:
+        """The task of a line of the file, zero-based."""
         with self.path.open("rb") as stream:
-            stream.seek(offset)
+            stream.seek(self._offsets[row])
             line = stream.readline()
         return parse_task(row, line, self.path.name)
 
-    def _offsets(self) -> array[int]:
+    def _read_offsets(self) -> array[int]:
         offsets, place = array("q"), 0
         try:
             with self.path.open("rb") as stream:

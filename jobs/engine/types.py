@@ -71,6 +71,18 @@ class ToolCall(msgspec.Struct, kw_only=True):
     error: str = ""
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn changed: the mean reward of continuations after it minus of those before it.
+
+    `n`: continuations that could be used, of both sides. It is measured whether or not it trains.
+    """
+
+    delta: float
+    n: int
+    interval: tuple[float, float]
+    unusable: int = 0
+
+
 class Turn(msgspec.Struct, kw_only=True):
     """One model output with its calls. `start`..`end`: the sampled tokens, end exclusive."""
 
@@ -82,6 +94,53 @@ class Turn(msgspec.Struct, kw_only=True):
     content: str = ""
     calls: list[ToolCall] = msgspec.field(default_factory=list)
     seconds: float = 0.0
+    score: float | None = None
+    """What a turn grader, a judge or the gold answer gave it; None: unscored."""
+    measured: Measured | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.end - self.start
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Those of the reasoning, by its share of the turn's characters."""
+        return round(self.tokens * len(self.reasoning) / max(1, len(self.text)))
+
+
+class Attribution(msgspec.Struct, frozen=True, kw_only=True):
+    """The credit of one turn (reference 2.3): additive, so `total` is what was trained on.
+
+    `tool_call_id` names the turn's only call; it is None for an answer or several calls, because
+    the credit of several calls cannot be told apart.
+    """
+
+    turn: int
+    tool_call_id: str | None
+    episode: float
+    step: float = 0.0
+    process: float = 0.0
+    counterfactual: float = 0.0
+    n: int = 0
+    """Comparable siblings behind the step term, or continuations behind the counterfactual one."""
+    interval: tuple[float, float] | None = None
+    own: float | None = None
+    """The discounted return of this turn where siblings met its state; None in older records."""
+    anchor: float | None = None
+    """The mean of such returns over all turns that met the state."""
+    actions: int | None = None
+    """How many different things were done there; None where it is not kept."""
+
+    @property
+    def has_own_evidence(self) -> bool:
+        """Whether anything but the whole attempt speaks: a comparison of different actions, a
+        score or continuations. Where all did the same, the step term repeats the outcome."""
+        compared = self.n >= 2 and (self.actions is None or self.actions >= 2)
+        return bool(self.process or self.counterfactual) or compared
+
+    @property
+    def total(self) -> float:
+        return self.episode + self.step + self.process + self.counterfactual
 
 
 class Trajectory(msgspec.Struct, kw_only=True):
@@ -95,7 +154,7 @@ class Trajectory(msgspec.Struct, kw_only=True):
     row: int
     group: str
     sample: int
-    split: Literal["train", "validation"]
+    split: Literal["train", "validation", "preflight"]
     trace_id: str
     ids: list[int]
     logprobs: list[float]
@@ -108,6 +167,9 @@ class Trajectory(msgspec.Struct, kw_only=True):
     parts: dict[str, float] = msgspec.field(default_factory=dict)
     grading: dict[str, Any] = msgspec.field(default_factory=dict)
     advantage: float | None = None
+    """The episode term alone, the same for every turn."""
+    attribution: list[Attribution] = msgspec.field(default_factory=list)
+    """One a turn where the rollout is trained; empty elsewhere. Its totals are trained on."""
     trained: bool = False
     cause: str = ""
     seconds: float = 0.0
@@ -119,6 +181,10 @@ class Trajectory(msgspec.Struct, kw_only=True):
     @property
     def sampled_tokens(self) -> int:
         return sum(kind in (TokenKind.SAMPLED, TokenKind.LOOP) for kind in self.kinds)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return sum(turn.reasoning_tokens for turn in self.turns)
 
     @property
     def trained_tokens(self) -> int:

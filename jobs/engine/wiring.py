@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,56 +18,127 @@ from graders.sandbox.client import PythonSandbox
 from graders.sandbox.isolation import SandboxUnavailable
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.policy import OutboundPolicy
+from hone.core.net.recorded import Answers, unpacked
 from jobs.engine.collect import Collector
+from jobs.engine.continuations import Continuations
 from jobs.engine.control import ControlReader
 from jobs.engine.credit.registry import estimator_named
 from jobs.engine.errors import RunFailed
+from jobs.engine.evidence import Evidence
+from jobs.engine.learning.checkpoint import adapter_files, publish_folder
+from jobs.engine.learning.gold import GoldTurnScores
 from jobs.engine.learning.losses.registry import loss_named
 from jobs.engine.learning.model import Policy, load_policy
+from jobs.engine.learning.start import load_start
 from jobs.engine.learning.update import Learner
 from jobs.engine.loop import TrainingLoop
+from jobs.engine.ranks import Ranks
 from jobs.engine.reporting import EventWriter
 from jobs.engine.rollout.episode import EpisodeSettings
-from jobs.engine.rollout.grading import RewardGrader
+from jobs.engine.rollout.grading import HeldOutScore, RewardGrader
+from jobs.engine.rollout.judge import JudgeTurnScores
+from jobs.engine.rollout.outside import Callers
+from jobs.engine.rollout.recording import RecordedExecutor
 from jobs.engine.rollout.render import ChatRenderer, TemplateRefused, ToolMessage
 from jobs.engine.rollout.runner import RolloutRunner
 from jobs.engine.rollout.tools import ToolExecutor
+from jobs.engine.rollout.turn_rewards import GraderTurnScores, TurnScores
 from jobs.engine.sampling.local import LocalSampler, stop_token_ids, way_of_sampling
+from jobs.engine.sampling.server import Server, ServerSampler
 from jobs.engine.saving import Saver
 from jobs.engine.spec import Budgets, Handshake, JobSpec
 
 
 def make_policy(spec: JobSpec) -> Policy:
-    """Refuse unknown names before the model is loaded, then load it."""
-    estimator_named(spec.advantage)
-    loss_named(spec.loss)
+    """Refuse unknown names before the model is loaded, then load it, and a fork's adapter."""
+    estimator_named(spec.credit.advantage)
+    loss_named(spec.loss.name)
     if spec.deterministic:
         torch.use_deterministic_algorithms(True)
-    return load_policy(spec)
+    policy = load_policy(spec)
+    start = spec.lora.start
+    if start is not None and start.path:
+        load_start(policy, spec.lora, start)
+    return policy
 
 
 @asynccontextmanager
 async def wired(
-    handshake: Handshake, policy: Policy, writer: EventWriter, control: ControlReader
+    handshake: Handshake,
+    policy: Policy,
+    writer: EventWriter,
+    control: ControlReader,
+    ranks: Ranks,
 ) -> AsyncIterator[TrainingLoop]:
     """A loop that is ready to run; what it holds open is closed on leaving."""
     spec = handshake.spec
+    async with rollouts(handshake, policy, ranks) as parts:
+        runner, grader = parts.runner, parts.grader
+        learner = Learner(policy, spec, loss_named(spec.loss.name), ranks)
+        held_out = make_held_out(spec, parts.sandbox, parts.callers)
+        collector = Collector(
+            spec,
+            runner,
+            grader,
+            writer,
+            held_out=held_out,
+            ranks=ranks,
+            recording_name=handshake.recording_name,
+        )
+        task_of = collector.task_of
+        yield TrainingLoop(
+            handshake=handshake,
+            collector=collector,
+            evidence=Evidence(
+                spec.credit,
+                task_of,
+                writer,
+                ranks,
+                scores=make_scores(handshake, policy, parts),
+                continuations=Continuations(runner, grader, spec.tools, task_of, ranks=ranks),
+            ),
+            learner=learner,
+            saver=Saver(handshake, learner, control, writer.warn),
+            writer=writer,
+            control=control,
+            weights_changed=parts.sampler.weights_changed,
+            judges=parts.callers.judges,
+            ranks=ranks,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """What rolls out and grades with a policy, and what that holds open."""
+
+    sampler: LocalSampler | ServerSampler
+    renderer: ChatRenderer
+    runner: RolloutRunner
+    grader: RewardGrader
+    sandbox: PythonSandbox
+    callers: Callers
+
+
+@asynccontextmanager
+async def rollouts(handshake: Handshake, policy: Policy, ranks: Ranks) -> AsyncIterator[Rollouts]:
+    """Everything of a run that needs no learner; what it holds open is closed on leaving."""
+    spec = handshake.spec
     budgets = budgets_of(spec)
-    sampler = LocalSampler(
-        policy.model,
-        policy.tokenizer,
-        device=policy.device,
-        lock_step=spec.deterministic,
-        capacity=min(policy.context_length, budgets.max_total_tokens),
-    )
     with PythonSandbox() as sandbox:
-        grader = make_grader(spec, sandbox)
         network = OutboundPolicy.parse(handshake.allow_networks)
-        async with aclosing(AsyncGuardedClient(network)) as client:
+        async with (
+            aclosing(AsyncGuardedClient(network)) as client,
+            aclosing(ToolExecutor(spec.tools, handshake.headers, client)) as executor,
+        ):
+            callers = make_callers(handshake, client)
+            grader = make_grader(spec, sandbox, callers)
+            tools = executor if not handshake.recording else make_recorded(handshake, executor)
+            sampler = make_sampler(handshake, policy, client, ranks)
+            renderer = make_renderer(spec, policy)
             runner = RolloutRunner(
                 sampler,
-                make_renderer(spec, policy),
-                ToolExecutor(spec.tools, handshake.headers, client),
+                renderer,
+                tools,
                 EpisodeSettings(
                     budgets=budgets,
                     seed=spec.seed,
@@ -72,18 +146,74 @@ async def wired(
                     run_id=spec.run_id,
                     context_length=policy.context_length,
                 ),
-                at_once=sampler.at_once,
+                at_once=sampler.at_once if isinstance(sampler, LocalSampler) else None,
             )
-            learner = Learner(policy, spec, loss_named(spec.loss))
-            yield TrainingLoop(
-                handshake=handshake,
-                collector=Collector(spec, runner, grader, writer),
-                learner=learner,
-                saver=Saver(handshake, learner, control, writer.warn),
-                writer=writer,
-                control=control,
-                weights_changed=sampler.weights_changed,
-            )
+            yield Rollouts(sampler, renderer, runner, grader, sandbox, callers)
+
+
+def make_recorded(handshake: Handshake, executor: ToolExecutor) -> RecordedExecutor:
+    """Every call is answered by the recording; a file that is none ends the run."""
+    try:
+        entries = unpacked(Path(handshake.recording).read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunFailed("recording_unreadable", f"the recording cannot be read: {error}") from error
+    return RecordedExecutor(executor, Answers(handshake.recording_name, entries))
+
+
+def make_sampler(
+    handshake: Handshake, policy: Policy, client: AsyncGuardedClient, ranks: Ranks
+) -> LocalSampler | ServerSampler:
+    """In this process, unless the job names a server; each rank has an adapter of its own there."""
+    spec = handshake.spec
+    if spec.server is None:
+        return LocalSampler(
+            policy.model,
+            policy.tokenizer,
+            device=policy.device,
+            lock_step=spec.deterministic,
+            capacity=min(policy.context_length, spec.budgets.max_total_tokens),
+        )
+    if spec.deterministic:
+        raise RunFailed(
+            "sampling_server_refused",
+            "deterministic is on, and a sampling server promises no equal answers; turn one off",
+        )
+    return ServerSampler(
+        Server(
+            spec.server.base_url,
+            dialect=spec.server.dialect,
+            processed_logprobs=spec.server.processed_logprobs,
+            api_key=handshake.sampler_key,
+            timeout_s=spec.server.timeout_s,
+        ),
+        client,
+        adapter=f"{spec.run_id}-{ranks.index}",
+        write_adapter=ServedAdapter(
+            policy, Path(handshake.run_dir) / f"served-{ranks.index}" / f"e{handshake.epoch}"
+        ),
+        stop_ids=stop_token_ids(policy.model, policy.tokenizer),
+        temperature=spec.temperature,
+    )
+
+
+class ServedAdapter:
+    """Writes the adapter where the server reads it; of the folders, the last two are kept."""
+
+    def __init__(self, policy: Policy, root: Path) -> None:
+        self._policy = policy
+        self._root = root
+        self._written: list[Path] = []
+        self._count = 0
+
+    def __call__(self) -> Path:
+        self._count += 1
+        folder = self._root / f"{self._count:06d}"
+        files = adapter_files(self._policy.adapter_tensors(), self._policy.adapter_config())
+        publish_folder(folder, files, step=self._count)
+        self._written.append(folder)
+        for old in self._written[:-2]:
+            shutil.rmtree(old, ignore_errors=True)
+        return folder
 
 
 def budgets_of(spec: JobSpec) -> Budgets:
@@ -107,20 +237,72 @@ def make_renderer(spec: JobSpec, policy: Policy) -> ChatRenderer:
     return renderer
 
 
-def make_grader(spec: JobSpec, sandbox: PythonSandbox) -> RewardGrader:
+def make_callers(handshake: Handshake, client: AsyncGuardedClient) -> Callers:
+    if handshake.spec.deterministic and handshake.judges:
+        raise RunFailed(
+            "judge_refused",
+            "deterministic is on, and a judge promises no equal answers; turn one off",
+        )
+    return Callers(handshake, client)
+
+
+def make_grader(spec: JobSpec, sandbox: PythonSandbox, callers: Callers) -> RewardGrader:
     """Python graders run isolated or not at all, and that is known before the first rollout."""
+    with _refusals("grader", spec.grader, sandbox):
+        return RewardGrader(
+            spec.grader,
+            python=sandbox,
+            outside=callers.of("grader"),
+            response_format=spec.response_format,
+        )
+
+
+def make_held_out(spec: JobSpec, sandbox: PythonSandbox, callers: Callers) -> HeldOutScore | None:
+    if spec.held_out_grader is None:
+        return None
+    with _refusals("held-out grader", spec.held_out_grader, sandbox):
+        return HeldOutScore(
+            spec.held_out_grader,
+            python=sandbox,
+            outside=callers.of("held_out_grader"),
+            response_format=spec.response_format,
+        )
+
+
+def make_scores(handshake: Handshake, policy: Policy, parts: Rollouts) -> TurnScores | None:
+    """Where single turns get their scores from; None where the job has no turn rewards."""
+    spec, sandbox = handshake.spec, parts.sandbox
+    wanted = spec.credit.turn_rewards
+    if wanted is None:
+        return None
+    if wanted.judge is not None:
+        return JudgeTurnScores(wanted.judge, parts.callers.judges)
+    with _refusals("source of turn scores", wanted.grader or {}, sandbox):
+        if wanted.grader is not None:
+            return GraderTurnScores(
+                wanted.grader,
+                python=sandbox,
+                outside=parts.callers.of("turn_grader"),
+                response_format=spec.response_format,
+            )
+        return GoldTurnScores(
+            policy, parts.renderer, wanted.gold, token_budget=spec.micro_batch_tokens
+        )
+
+
+@contextmanager
+def _refusals(what: str, spec: dict[str, Any], sandbox: PythonSandbox) -> Iterator[None]:
     try:
-        grader = RewardGrader(spec.grader, python=sandbox, response_format=spec.response_format)
-        if '"python"' in json.dumps(spec.grader):
+        yield
+        if '"python"' in json.dumps(spec):
             sandbox.start()
     except GraderSpecError as error:
-        raise RunFailed("grader_invalid", f"the grader cannot work: {error}") from error
+        raise RunFailed("grader_invalid", f"the {what} cannot work: {error}") from error
     except SandboxUnavailable as error:
         raise RunFailed("sandbox_unavailable", str(error)) from error
-    return grader
 
 
-def started_facts(policy: Policy) -> dict[str, Any]:
+def started_facts(spec: JobSpec, policy: Policy) -> dict[str, Any]:
     """What `Started` says of the loaded model."""
     total, trainable = policy.parameter_counts()
     return {
@@ -128,5 +310,5 @@ def started_facts(policy: Policy) -> dict[str, Any]:
         "dtype": str(policy.dtype).removeprefix("torch."),
         "parameters": total,
         "trainable_parameters": trainable,
-        "sampler": way_of_sampling(policy.model.config),
+        "sampler": "server" if spec.server else way_of_sampling(policy.model.config),
     }

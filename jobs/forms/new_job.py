@@ -9,7 +9,8 @@ from django import forms
 
 from hone.core.forms import PlainForm
 from jobs.selectors.choices import Choice, JobChoices
-from jobs.services.hyperparameters import AUTO, OPTIONS, Option
+from jobs.services.hyperparameters import AUTO
+from jobs.services.options import OPTIONS, TOPICS, Option
 from jobs.services.request import JobRequest
 
 HOLD_OUT = "hold out a share of the training tasks"
@@ -29,9 +30,52 @@ class NewJobForm(PlainForm):
     tool_versions = forms.MultipleChoiceField(
         required=False, label="Tools", widget=forms.CheckboxSelectMultiple
     )
+    recording = forms.ChoiceField(
+        required=False,
+        label="Tool calls answered by",
+        help_text="A recording gives the same call the same reply, and nothing is called.",
+    )
     grader_version = forms.ChoiceField(required=False, label="Grader")
+    turn_grader = forms.ChoiceField(
+        required=False,
+        label="Turn grader",
+        help_text="Scores each turn on its own, as if it were the whole answer.",
+    )
+    turn_judge = forms.ChoiceField(
+        required=False,
+        label="Judge of turns",
+        help_text="A judge that reads each whole attempt and scores its turns from 0 to 1.",
+    )
+    judge_instructions = forms.CharField(
+        required=False,
+        max_length=8000,
+        label="What the judge is told",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="What makes a turn good. The attempt is shown to it as data.",
+    )
+    gold_answer = forms.CharField(
+        required=False,
+        max_length=400,
+        label="Gold answer",
+        help_text="The key of the right answer, as {{item.answer}}: a turn scores by how much "
+        "likelier it makes that text. Without a turn grader or judge only.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    held_out_grader = forms.ChoiceField(
+        required=False,
+        label="Held-out grader",
+        help_text="Scores validation beside the grader and trains nothing: a gap between the two "
+        "shows that the agent games the grader.",
+    )
     seed = forms.IntegerField(
         required=False, min_value=0, max_value=2**31 - 1, initial=42, label="Seed"
+    )
+    start_checkpoint = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=2**63 - 1,
+        label="Start",
+        widget=forms.HiddenInput(attrs={"id": "start-checkpoint"}),
     )
     metadata = forms.CharField(
         required=False,
@@ -43,11 +87,16 @@ class NewJobForm(PlainForm):
 
     def __init__(self, *args: Any, choices: JobChoices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.offered = choices
         self._choose("base_model", [("", "choose…"), *choices.base_models])
         self._choose("train_version", [("", "choose…"), *choices.datasets])
         self._choose("validation_version", [("", HOLD_OUT), *choices.datasets])
         self._choose("tool_versions", choices.tools)
         self._choose("grader_version", [("", "choose…"), *choices.graders])
+        self._choose("recording", [("", "the tools themselves"), *choices.recordings])
+        for name in ("turn_grader", "held_out_grader"):
+            self._choose(name, [("", "none"), *choices.graders])
+        self._choose("turn_judge", [("", "none"), *choices.judges])
         for option in OPTIONS:
             self.fields[option.name] = _option_field(option)
 
@@ -57,8 +106,9 @@ class NewJobForm(PlainForm):
         field.choices = choices
 
     def options(self) -> Iterator[tuple[Option, forms.BoundField]]:
-        """The hyperparameters in the order they depend on each other."""
-        return ((option, self[option.name]) for option in OPTIONS)
+        """The hyperparameters by topic."""
+        ordered = sorted(OPTIONS, key=lambda option: TOPICS.index(option.topic))
+        return ((option, self[option.name]) for option in ordered)
 
     def clean_metadata(self) -> dict[str, str]:
         lines = [line for line in self.cleaned_data["metadata"].splitlines() if line.strip()]
@@ -91,6 +141,13 @@ class NewJobForm(PlainForm):
             hyperparameters={option.name: given.get(option.name) or AUTO for option in OPTIONS},
             seed=42 if seed is None else seed,
             metadata=given.get("metadata") or {},
+            turn_grader=_key(given.get("turn_grader")),
+            turn_judge=given.get("turn_judge", ""),
+            judge_instructions=given.get("judge_instructions", ""),
+            gold_answer=given.get("gold_answer", ""),
+            held_out_grader=_key(given.get("held_out_grader")),
+            recording=given.get("recording", ""),
+            start_checkpoint=given.get("start_checkpoint"),
         )
 
 

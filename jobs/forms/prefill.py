@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.models import Job
+from graders.models import GraderVersion
+from jobs.models import Checkpoint, Job
 from jobs.selectors.choices import JobChoices, newest_version
-from jobs.services.hyperparameters import AUTO, OPTIONS
+from jobs.services.fork_checks import LORA
+from jobs.services.hyperparameters import AUTO
+from jobs.services.options import OPTIONS
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,16 @@ def clone_job(job: Job, choices: JobChoices) -> Clone:
     asked: dict[str, Any] = job.spec.get("requested") or {}
     held_out = (job.spec.get("train") or {}).get("split_rows") is not None
     values = {
-        "name": f"{job.name} (clone)"[:100],
+        "name": job.name if job.is_preflight else f"{job.name} (clone)"[:100],
+        "start_checkpoint": _begun(job, notices),
         "base_model": _kept(choices.base_models, job.base_model_id),
         "train_version": _kept(choices.datasets, job.train_version_id),
         "validation_version": None,
         "validation_share": _share(job) if held_out else 0.1,
         "tool_versions": list(_tools(job, notices)),
+        "recording": _recording(job, choices, notices),
         "grader_version": _grader(job, notices),
+        **_credit(job, choices, notices),
         "seed": job.seed,
         "metadata": "\n".join(f"{key}={value}" for key, value in job.metadata.items()),
         **{option.name: asked.get(option.name) or AUTO for option in OPTIONS},
@@ -51,8 +57,45 @@ def clone_job(job: Job, choices: JobChoices) -> Clone:
     return Clone(values, notices)
 
 
+def fork_job(checkpoint: Checkpoint, choices: JobChoices) -> Clone:
+    """As `clone_job`, to begin with the checkpoint: the adapter's shape is its, not "auto"."""
+    job = checkpoint.run.job
+    clone = clone_job(job, choices)
+    engine: dict[str, Any] = job.spec.get("engine") or {}
+    shape = {name: str(engine[name]) for name in LORA if name in engine}
+    fork = {"name": f"{job.name} (fork)"[:100], "start_checkpoint": checkpoint.pk, **shape}
+    return Clone({**clone.values, **fork}, clone.notices)
+
+
+def rebase_job(job: Job, choices: JobChoices) -> Clone:
+    """As `clone_job`, on a base model that is still to be chosen."""
+    clone = clone_job(job, choices)
+    told = (
+        f"Choose the base model. The adapter is not carried over: its matrices were trained for "
+        f"the layers of {job.base_model.name}, and fit no other model. What is auto is worked out "
+        "anew for the model that you choose."
+    )
+    gone = f"The base model {job.base_model.name} is not ready or is off."
+    others = [notice for notice in clone.notices if notice != gone]
+    rebased = {"name": f"{job.name} (rebased)"[:100], "base_model": None, "start_checkpoint": None}
+    return Clone({**clone.values, **rebased}, [told, *others])
+
+
 def _kept(choices: list[tuple[Any, str]], wanted: Any) -> Any:
     return wanted if any(pk == wanted for pk, _ in choices) else None
+
+
+def _begun(job: Job, notices: list[str]) -> int | None:
+    """A clone of a fork begins as the fork did, as long as its checkpoint is there."""
+    frozen = job.spec.get("start")
+    if not frozen:
+        return None
+    start = job.start_checkpoint
+    if start is None or not start.available:
+        words = f"The checkpoint of step {frozen['step']} of {frozen['name']}, which it began with,"
+        notices.append(f"{words} is gone. The clone begins with the base model.")
+        return None
+    return start.pk
 
 
 def _tools(job: Job, notices: list[str]) -> Iterator[str]:
@@ -68,6 +111,16 @@ def _tools(job: Job, notices: list[str]) -> Iterator[str]:
     notices.extend(_gone("tool", name) for name in sorted(missing))
 
 
+def _recording(job: Job, choices: JobChoices, notices: list[str]) -> str:
+    frozen = job.spec.get("recording")
+    if not frozen:
+        return ""
+    if _kept(choices.recordings, frozen["id"]) is None:
+        notices.append(_gone("recording", frozen["name"]))
+        return ""
+    return str(frozen["id"])
+
+
 def _grader(job: Job, notices: list[str]) -> str | None:
     version = job.grader_version
     newest = newest_version(version.grader) if version else None
@@ -76,6 +129,46 @@ def _grader(job: Job, notices: list[str]) -> str | None:
         return None
     _note(notices, version.grader.name, version.number, newest.number)
     return str(newest.pk)
+
+
+def _credit(job: Job, choices: JobChoices, notices: list[str]) -> dict[str, Any]:
+    """What scores turns and what watches; of a grader the version on offer, the newest."""
+    rewards: dict[str, Any] = job.spec.get("turn_rewards") or {}
+    return {
+        "turn_grader": _offered(rewards.get("grader"), "turn grader", choices, notices),
+        "turn_judge": _judge(rewards.get("judge"), choices, notices),
+        "judge_instructions": (rewards.get("judge") or {}).get("instructions", ""),
+        "gold_answer": rewards.get("gold", ""),
+        "held_out_grader": _offered(
+            job.spec.get("held_out_grader"), "held-out grader", choices, notices
+        ),
+    }
+
+
+def _judge(frozen: dict[str, Any] | None, choices: JobChoices, notices: list[str]) -> str:
+    if not frozen:
+        return ""
+    named = str(frozen["model"])
+    if _kept(choices.judges, named) is None:
+        notices.append(_gone("judge of turns", named))
+        return ""
+    return named
+
+
+def _offered(
+    frozen: dict[str, Any] | None, what: str, choices: JobChoices, notices: list[str]
+) -> str | None:
+    """The newest version of a grader that the job froze whole."""
+    if not frozen:
+        return None
+    version = GraderVersion.objects.filter(pk=frozen["version"]).select_related("grader").first()
+    newest = newest_version(version.grader) if version else None
+    kept = _kept(choices.graders, newest.pk) if newest else None
+    if version is None or newest is None or kept is None:
+        notices.append(_gone(what, str(frozen["name"])))
+        return None
+    _note(notices, version.grader.name, version.number, newest.number)
+    return str(kept)
 
 
 def _note(notices: list[str], name: str, before: int, now: int) -> None:

@@ -2,29 +2,59 @@
 
 from jobs.models.artifacts import Adapter, Checkpoint, run_folder
 from jobs.models.base_model import BaseModel, BaseModelStatus
-from jobs.models.job import Job
+from jobs.models.bucket import StepBucket
+from jobs.models.comparison import (
+    OPEN_COMPARISON,
+    ComparedScore,
+    Comparison,
+    ComparisonStatus,
+    HumanMark,
+)
+from jobs.models.job import Job, Purpose
+from jobs.models.preflight import Preflight
 from jobs.models.record import JobEvent, JobStep, Usage
-from jobs.models.run import Run, RunKind
-from jobs.models.states import FINAL, OPEN, PROBED_PAUSES, TRANSITIONS, Desired, PauseReason, Status
+from jobs.models.replay import Replay
+from jobs.models.run import Run
+from jobs.models.states import (
+    FINAL,
+    LEADING,
+    OPEN,
+    PROBED_PAUSES,
+    TRANSITIONS,
+    Desired,
+    PauseReason,
+    RunKind,
+    Status,
+)
 from jobs.models.trajectory import Trajectory
 
 __all__ = [
     "FINAL",
+    "LEADING",
     "OPEN",
+    "OPEN_COMPARISON",
     "PROBED_PAUSES",
     "TRANSITIONS",
     "Adapter",
     "BaseModel",
     "BaseModelStatus",
     "Checkpoint",
+    "ComparedScore",
+    "Comparison",
+    "ComparisonStatus",
     "Desired",
+    "HumanMark",
     "Job",
     "JobEvent",
     "JobStep",
     "PauseReason",
+    "Preflight",
+    "Purpose",
+    "Replay",
     "Run",
     "RunKind",
     "Status",
+    "StepBucket",
     "Trajectory",
     "Usage",
     "run_folder",

@@ -18,7 +18,11 @@ def run_folder(run_id: str) -> Path:
 
 
 class Checkpoint(models.Model):
-    """A committed checkpoint. `kept`: for its validation reward; `available`: still on disk."""
+    """A committed checkpoint, and the database's word on whether its files stay.
+
+    `kept`: for its validation reward; `pinned`: by a person; `available`: it may be used, and its
+    files are there. `damage`: what differs from its manifest; it is set aside, and not available.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
     step = models.IntegerField()
@@ -28,12 +32,28 @@ class Checkpoint(models.Model):
     bytes = models.BigIntegerField()
     validation_reward = models.FloatField(null=True)
     kept = models.BooleanField(default=False)
+    pinned = models.BooleanField(default=False)
     available = models.BooleanField(default=True)
+    damage = models.CharField(max_length=300, blank=True)
+    verified_at = models.DateTimeField(null=True, help_text="When its files last had their hashes")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["run", "step"], name="checkpoint_once"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            # Few of a long run's many rows: what is on disk or set aside, and what was evaluated.
+            models.Index(
+                fields=["run"],
+                condition=models.Q(available=True) | ~models.Q(damage=""),
+                name="checkpoints_available",
+            ),
+            models.Index(
+                fields=["run", "step"],
+                condition=models.Q(validation_reward__isnull=False),
+                name="checkpoints_evaluated",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -51,6 +71,8 @@ class Adapter(models.Model):
     bytes = models.BigIntegerField()
     proof_max_abs_logprob_diff = models.FloatField()
     proof_tokens = models.IntegerField()
+    base_max_abs_logprob_diff = models.FloatField(null=True)
+    """From the base model's; null where an older engine did not measure it."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

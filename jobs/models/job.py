@@ -6,15 +6,24 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils.functional import cached_property
 
 from hone.accounts.models import Organisation
 from hone.core.ids import new_id
+from hone.core.ordered_json import OrderedJSONField
 from jobs.models.base_model import BaseModel
-from jobs.models.states import FINAL, OPEN, Stateful, Status
+from jobs.models.states import FINAL, LEADING, OPEN, Stateful, Status
 
 
 def job_id() -> str:
     return new_id("ftjob")
+
+
+class Purpose(models.TextChoices):
+    """What a job is for. A preflight trains nothing; see `jobs.models.preflight`."""
+
+    TRAIN = "train", "Training"
+    PREFLIGHT = "preflight", "Preflight"
 
 
 class Job(Stateful):
@@ -26,8 +35,9 @@ class Job(Stateful):
 
     id = models.CharField(primary_key=True, max_length=40, default=job_id, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="jobs")
+    purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.TRAIN)
     name = models.CharField(max_length=100)
-    spec = models.JSONField()
+    spec = OrderedJSONField()
     base_model = models.ForeignKey(BaseModel, on_delete=models.PROTECT, related_name="jobs")
     train_version = models.ForeignKey(
         "datasets.DatasetVersion", on_delete=models.SET_NULL, null=True, related_name="+"
@@ -40,6 +50,9 @@ class Job(Stateful):
     )
     grader_version = models.ForeignKey(
         "graders.GraderVersion", on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    start_checkpoint = models.ForeignKey(
+        "jobs.Checkpoint", on_delete=models.SET_NULL, null=True, related_name="forks"
     )
     seed = models.IntegerField(default=42)
     metadata = models.JSONField(default=dict)
@@ -72,6 +85,9 @@ class Job(Stateful):
                 condition=models.Q(status__in=Status.values), name="known_job_status"
             ),
             models.CheckConstraint(
+                condition=models.Q(purpose__in=Purpose.values), name="known_job_purpose"
+            ),
+            models.CheckConstraint(
                 condition=models.Q(finished_at__isnull=True, status__in=OPEN)
                 | models.Q(finished_at__isnull=False, status__in=sorted(FINAL)),
                 name="final_job_has_finish_time",
@@ -80,3 +96,26 @@ class Job(Stateful):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_preflight(self) -> bool:
+        return self.purpose == Purpose.PREFLIGHT
+
+    @cached_property
+    def leading_run_id(self) -> str:
+        """The run whose trajectories are the job's: it has one, the same one, from its creation."""
+        return str(self.runs.values_list("pk", flat=True).get(kind__in=LEADING))
+
+    @property
+    def origin(self) -> str:
+        """What step 0 measures: the base model, or the checkpoint that a fork starts from."""
+        return "start" if self.spec.get("start") else "base"
+
+    @property
+    def origin_in_full(self) -> str:
+        return "start" if self.spec.get("start") else "base model"
+
+    @property
+    def noun(self) -> str:
+        """What sentences call it."""
+        return "preflight" if self.is_preflight else "job"

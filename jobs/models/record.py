@@ -51,7 +51,8 @@ class JobEvent(models.Model):
 
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["job", "-id"], name="events_newest_first")
+            models.Index(fields=["job", "-id"], name="events_newest_first"),
+            models.Index(fields=["job", "code", "step"], name="events_by_code"),
         ]
 
     def __str__(self) -> str:
@@ -69,6 +70,11 @@ class Usage(models.Model):
     trained_tokens = models.BigIntegerField(default=0)
     tool_calls = models.IntegerField(default=0)
     seconds = models.FloatField(default=0.0)
+    judge_calls = models.IntegerField(default=0)
+    judge_tokens = models.BigIntegerField(default=0)
+    """In and out."""
+    judge_cost = models.FloatField(default=0.0)
+    """By the prices that the judges had when the step was made."""
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [

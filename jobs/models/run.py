@@ -8,18 +8,19 @@ from django.db import models
 
 from hone.core.ids import new_id
 from jobs.models.job import Job
-from jobs.models.states import OPEN, Desired, PauseReason, Stateful, Status
+from jobs.models.states import (
+    LEADING,
+    OPEN,
+    Desired,
+    PauseReason,
+    RunKind,
+    Stateful,
+    Status,
+)
 
 
 def run_id() -> str:
     return new_id("run")
-
-
-class RunKind(models.TextChoices):
-    """What the engine is started for."""
-
-    TRAIN = "train", "Train"
-    EVALUATE = "evaluate", "Evaluate"
 
 
 class Run(Stateful):
@@ -67,7 +68,7 @@ class Run(Stateful):
                 name="final_run_has_no_lease",
             ),
             models.UniqueConstraint(
-                fields=["job"], condition=models.Q(kind="train"), name="one_training_run"
+                fields=["job"], condition=models.Q(kind__in=LEADING), name="one_leading_run"
             ),
         ]
 

@@ -48,6 +48,7 @@ class PauseReason(models.TextChoices):
     ASKED = "asked", "Paused by a person"
     TOOL_UNAVAILABLE = "tool_unavailable", "A tool does not answer"
     GRADER_UNAVAILABLE = "grader_unavailable", "A grader does not answer"
+    SAMPLER_UNAVAILABLE = "sampler_unavailable", "The sampling server does not answer"
     DISK_FULL = "disk_full", "The disk is full"
     STORAGE_UNAVAILABLE = "storage_unavailable", "The file storage does not answer"
     FILES_MISSING = "files_missing", "Files of the run are missing"
@@ -58,6 +59,7 @@ PROBED_PAUSES = frozenset(
     {
         PauseReason.TOOL_UNAVAILABLE,
         PauseReason.GRADER_UNAVAILABLE,
+        PauseReason.SAMPLER_UNAVAILABLE,
         PauseReason.DISK_FULL,
         PauseReason.STORAGE_UNAVAILABLE,
     }
@@ -70,6 +72,19 @@ class IllegalTransition(ValueError):
 
     def __init__(self, what: str, before: str, after: str) -> None:
         super().__init__(f"{what} is {before} and cannot become {after}.")
+
+
+class RunKind(models.TextChoices):
+    """What the engine is started for."""
+
+    TRAIN = "train", "Train"
+    EVALUATE = "evaluate", "Evaluate"
+    PREFLIGHT = "preflight", "Preflight"
+    REPLAY = "replay", "Replay"
+
+
+LEADING = (RunKind.TRAIN, RunKind.PREFLIGHT)
+"""Kinds of the run whose state is its job's; a job has exactly one such run."""
 
 
 class Stateful(models.Model):

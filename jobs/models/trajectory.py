@@ -36,6 +36,8 @@ class Trajectory(models.Model):
     total_tokens = models.IntegerField()
     stop = models.CharField(max_length=20)
     packed_flags = models.CharField(max_length=200, blank=True)
+    credit = models.JSONField(null=True)
+    """A `CreditSummary`; null where nothing was trained, and in rows from before it was kept."""
     packed_tools = models.CharField(max_length=2000, blank=True)
     cause = models.TextField(blank=True)
     excerpt = models.TextField(blank=True)
@@ -51,11 +53,27 @@ class Trajectory(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["run", "id"], name="trajectories_in_order"),
             models.Index(fields=["run", "step", "split", "id"], name="trajectories_of_step"),
-            models.Index(fields=["run", "row", "id"], name="trajectories_of_task"),
+            models.Index(fields=["run", "row", "-step", "id"], name="trajectories_of_task"),
+            models.Index(fields=["run", "-step", "id"], name="trajectories_newest_first"),
+            models.Index(fields=["run", "split", "-step", "id"], name="trajectories_of_split"),
+            models.Index(fields=["run", "reward", "id"], name="trajectories_by_reward"),
+            models.Index(fields=["run", "tokens", "id"], name="trajectories_by_tokens"),
+            models.Index(fields=["run", "tool_calls", "id"], name="trajectories_by_calls"),
+            models.Index(fields=["run", "group"], name="trajectories_of_group"),
+            models.Index(
+                fields=["run", "-step", "id"],
+                condition=models.Q(reward=None),
+                name="trajectories_ungraded",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.uid
+
+    @property
+    def group_id(self) -> str:
+        """Names the group among all of the job, as the address of its page does."""
+        return f"{self.step}-{self.split}-{self.group}"
 
     @property
     def flags(self) -> list[str]:

@@ -6,23 +6,43 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 from django.http import Http404
 
-from hone.accounts.models import User
+from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import Need, access_row
-from jobs.models import BaseModel, BaseModelStatus, Checkpoint, Job, Trajectory
+from jobs.models import (
+    BaseModel,
+    BaseModelStatus,
+    Checkpoint,
+    Job,
+    Replay,
+    Run,
+    RunKind,
+    Trajectory,
+)
 
 
 def access_job(user: User | AnonymousUser, job_id: object, *, need: Need = "read") -> Job:
     """The job, if the user may `need` it."""
-    rows = Job.objects.select_related("organisation", "base_model", "created_by")
+    rows = Job.objects.select_related("organisation", "base_model", "created_by", "adapter")
     return access_row(rows, user, job_id, need=need)
 
 
 def access_trajectory(
     user: User | AnonymousUser, job_id: object, trajectory_id: int, *, need: Need = "read"
 ) -> Trajectory:
-    """One trajectory of a job that the user may `need`."""
-    job = access_job(user, job_id, need=need)
-    return _of_job(Trajectory.objects.filter(run__job=job).select_related("run"), trajectory_id)
+    """One trajectory of a job that the user may `need`; its `run.job` is there, with the versions
+    that say what was asked and how it was graded."""
+    rows = Job.objects.select_related(
+        "organisation",
+        "base_model",
+        "created_by",
+        "train_version",
+        "validation_version",
+        "grader_version",
+    )
+    job = access_row(rows, user, job_id, need=need)
+    found = _of_job(Trajectory.objects.filter(run__job=job).select_related("run"), trajectory_id)
+    found.run.job = job
+    return found
 
 
 def access_checkpoint(
@@ -31,6 +51,33 @@ def access_checkpoint(
     """The checkpoint of a step of a job that the user may `need`."""
     job = access_job(user, job_id, need=need)
     found = Checkpoint.objects.filter(run__job=job, run__kind="train", step=step).first()
+    if found is None:
+        raise Http404("There is nothing here that you can see.")
+    return found
+
+
+def access_run(user: User | AnonymousUser, run_id: object, *, need: Need = "read") -> Run:
+    """The run, if the user may `need` its job."""
+    run = None if "\x00" in str(run_id) else Run.objects.filter(pk=str(run_id)[:40]).first()
+    access_job(user, run.job_id if run else "", need=need)
+    assert run is not None
+    return run
+
+
+def checkpoint_of(organisation: Organisation, checkpoint_id: int) -> Checkpoint | None:
+    """The checkpoint of one of the organisation's jobs; a foreign id is as an absent one."""
+    rows = Checkpoint.objects.filter(run__job__organisation=organisation, run__kind=RunKind.TRAIN)
+    found = rows.filter(pk=checkpoint_id) if 0 < checkpoint_id < 2**63 else rows.none()
+    return found.select_related("run__job__base_model").first()
+
+
+def access_replay(
+    user: User | AnonymousUser, job_id: object, run_id: object, *, need: Need = "read"
+) -> Replay:
+    """A measurement of a job that the user may `need`."""
+    job = access_job(user, job_id, need=need)
+    rows = Replay.objects.filter(run__job=job).select_related("run", "trajectory")
+    found = None if "\x00" in str(run_id) else rows.filter(pk=str(run_id)).first()
     if found is None:
         raise Http404("There is nothing here that you can see.")
     return found

@@ -25,6 +25,10 @@ from jobs.selectors.cards import checkpoint_card
 CHUNK = 1024 * 1024
 MANIFEST = "MANIFEST.json"
 CARD = "README.md"
+PROOF = "proof.json"
+ASIDE = ".corrupt"
+"""What the engine adds to the name of a damaged folder."""
+NOT_OFFERED = ", so it is not offered."
 STATE = "state.json"
 WEIGHTS = "adapter_model.safetensors"
 PEFT = ("adapter_config.json", WEIGHTS)
@@ -121,6 +125,29 @@ def checkpoint_zip(checkpoint: Checkpoint) -> Iterator[bytes]:
     )
 
 
+def checkpoint_damage(checkpoint: Checkpoint, *, aside: bool = False) -> str:
+    """What differs from the manifest that was committed; empty where every hash is right.
+
+    `aside`: the engine found it damaged before, and gave its folder another name.
+    """
+    path = f"{checkpoint.path}{ASIDE}" if aside else checkpoint.path
+    folder = _Folder(checkpoint.run_id, path, f"checkpoint of step {checkpoint.step}")
+    try:
+        listed = _listed(folder, manifest_sha256=checkpoint.manifest_sha256)
+        _verify(folder, listed, listed)
+    except UserError as error:
+        return error.message.removesuffix(NOT_OFFERED)
+    return ""
+
+
+def adapter_proof(adapter: Adapter) -> bytes:
+    """The proof that travels with the download, as it was exported; its hash is checked."""
+    folder = _Folder(adapter.run_id, adapter.path, "adapter")
+    _verify(folder, _listed(folder), [PROOF])
+    with folder.open(PROOF) as file:
+        return file.read()
+
+
 def _entry(name: str, data: bytes) -> _Entry:
     return {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
@@ -166,4 +193,4 @@ def _verify(folder: _Folder, listed: dict[str, _Entry], names: Collection[str]) 
 
 
 def _corrupt(what: str) -> UserError:
-    return UserError(f"{what}, so it is not offered.", code="adapter_corrupt")
+    return UserError(f"{what}{NOT_OFFERED}", code="adapter_corrupt")

@@ -7,6 +7,7 @@ import msgspec
 from jobs.engine.model_card import model_card
 from jobs.engine.spec import DataSpec, JobSpec, ToolSpec
 from jobs.models import Checkpoint, Job
+from jobs.selectors.engine_fields import adapter_start, engine_fields
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -37,5 +38,9 @@ def _spec(job: Job, run_id: str) -> JobSpec:
         validation=untold,
         grader={},
         tools=tuple(ToolSpec(**tool) for tool in job.spec["tools"]),
-        **job.spec["engine"],
+        **engine_fields(
+            job.spec["engine"],
+            job.spec.get("turn_rewards"),
+            adapter_start(job.spec.get("start")),
+        ),
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from graders.models import Grader
-from graders.selectors import latest_versions
+from graders.selectors import judge_list, latest_versions
 from hone.accounts.models import Organisation
 from hone.datasets.models import DatasetVersion
 from hone.tools.models import Tool, ToolVersion
+from hone.tools.selectors import recording_list
 from jobs.selectors.access import base_models_ready
 
 Choice = tuple[Any, str]
@@ -25,21 +26,37 @@ class JobChoices:
     datasets: list[Choice]
     tools: list[Choice]
     graders: list[Choice]
+    judges: list[Choice]
+    recordings: list[Choice]
 
 
 def job_choices(organisation: Organisation) -> JobChoices:
-    """All choices, in four queries."""
+    """All choices, in five queries."""
     return JobChoices(
         base_models=[(model.pk, _model_words(model)) for model in base_models_ready()],
         datasets=_datasets(organisation),
         tools=_tools(organisation),
         graders=[(version.pk, str(version)) for version in latest_versions(organisation)],
+        judges=_judges(organisation),
+        recordings=[
+            (row.pk, f"recording {row.name} · {row.entries} answers")
+            for row in recording_list(organisation)
+        ],
     )
 
 
 def newest_version(parent: Tool | Grader) -> Any:
     """What is offered of a tool or a grader; None where it is archived."""
     return None if parent.archived else parent.versions.order_by("-number").first()
+
+
+def _judges(organisation: Organisation) -> list[Choice]:
+    named = [
+        f"{judge.name}/{model}"
+        for judge in judge_list(organisation)
+        for model in judge.models_offered
+    ]
+    return [(name, name) for name in named]
 
 
 def _datasets(organisation: Organisation) -> list[Choice]:

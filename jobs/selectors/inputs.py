@@ -13,7 +13,7 @@ from graders.models import GraderVersion
 from hone.accounts.models import Organisation
 from hone.datasets.models import DatasetVersion
 from hone.datasets.selectors import dataset_local_path, dataset_rows
-from hone.tools.models import ToolVersion
+from hone.tools.models import Recording, ToolVersion
 from hone.tools.selectors import tool_headers as stored_headers
 
 VersionId = str | int
@@ -37,6 +37,11 @@ def grader_version(organisation: Organisation, version_id: VersionId) -> GraderV
     """The version, if it is the organisation's."""
     rows = GraderVersion.objects.filter(grader__organisation=organisation)
     return _first(rows.select_related("grader"), version_id)
+
+
+def recording(organisation: Organisation, recording_id: VersionId) -> Recording | None:
+    """The recording, if it is the organisation's."""
+    return _first(Recording.objects.filter(organisation=organisation), recording_id)
 
 
 def _first(rows: QuerySet[_Version], version_id: VersionId) -> _Version | None:
@@ -78,6 +83,9 @@ def tool_spec(version: ToolVersion) -> dict[str, Any]:
         "idempotent": version.idempotent,
         "timeout_s": version.timeout_s,
         "max_concurrency": version.max_concurrency,
+        "rate_limit": version.rate_limit,
+        "kind": version.kind,
+        "remote_name": version.remote_name,
     }
 
 

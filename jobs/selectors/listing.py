@@ -1,46 +1,53 @@
-"""Lists: jobs, trajectories by keyset, events and checkpoints. None of them opens a body."""
+"""Lists: jobs, siblings and measurements. None of them opens a body."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models.fields.json import KeyTransform
 
 from hone.accounts.models import Organisation
-from jobs.models import Checkpoint, Job, JobEvent, Status, Trajectory
-from jobs.models.trajectory import SEPARATOR
+from jobs.models import Job, Purpose, Replay, Status, Trajectory
 
-PAGE = 50
+MOST_COMBINATIONS = 1000
+RANKS = "0123"
 
 
 @dataclass(frozen=True)
-class Filters:
-    """What the trajectory list shows; empty and None leave out nothing."""
+class JobFilters:
+    """What the jobs list shows; empty leaves out nothing. `owner`: an id; `text`: words, `k=v`."""
 
-    step: int | None = None
-    split: str = ""
-    stop: str = ""
-    flag: str = ""
-    tool: str = ""
-    row: int | None = None
-    group: str = ""
-    reward_from: float | None = None
-    reward_to: float | None = None
+    status: str = ""
+    owner: str = ""
+    base: str = ""
+    dataset: str = ""
     text: str = ""
 
+    def __bool__(self) -> bool:
+        return any((self.status, self.owner, self.base, self.dataset, self.text.strip()))
+
+
+EVERYTHING = JobFilters()
+
 
 @dataclass(frozen=True)
-class Page:
-    """One page of trajectories in order; `before` and `after` are ids for the neighbour pages."""
+class Choices:
+    """What an organisation's jobs can be narrowed to: names, and people by id."""
 
-    rows: Sequence[Trajectory]
-    before: int | None
-    after: int | None
+    owners: dict[str, str]
+    bases: list[str]
+    datasets: list[str]
 
 
-def job_list(organisation: Organisation, *, status: str = "", text: str = "") -> QuerySet[Job]:
-    """Jobs of an organisation: what needs somebody, running, queued, then the newest."""
+def job_list(
+    organisation: Organisation, filters: JobFilters = EVERYTHING, *, after: str = ""
+) -> QuerySet[Job]:
+    """Jobs of an organisation: what needs somebody, running, queued, then the newest.
+
+    `after` is `place_of` the last job of the page before; one that does not fit is left out.
+    """
     rank = Case(
         When(status=Status.PAUSED, then=Value(0)),
         When(status=Status.RUNNING, then=Value(1)),
@@ -48,66 +55,66 @@ def job_list(organisation: Organisation, *, status: str = "", text: str = "") ->
         default=Value(3),
         output_field=IntegerField(),
     )
-    rows = Job.objects.filter(organisation=organisation).select_related("base_model", "created_by")
-    if status:
-        rows = rows.filter(status=status)
-    if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(pk__icontains=text))
-    return rows.annotate(rank=rank).order_by("rank", "-created_at", "-id")
+    rows = Job.objects.filter(organisation=organisation, purpose=Purpose.TRAIN)
+    rows = _narrowed(rows.select_related("base_model", "created_by"), filters)
+    rows = rows.annotate(rank=rank).order_by("rank", "-created_at", "-id")
+    return rows.filter(_behind(after)) if after else rows
 
 
-def trajectory_list(
-    job: Job,
-    filters: Filters,
-    *,
-    after: int | None = None,
-    before: int | None = None,
-    limit: int = PAGE,
-) -> Page:
-    """A page of trajectories after or before an id: newest step first, each in the order made."""
-    rows = trajectory_rows(job, filters)
-    if before is not None:
-        step = _step(job, before)
-        earlier = Q(step__gt=step) | Q(step=step, pk__lt=before)
-        found = list(rows.filter(earlier).order_by("step", "-pk")[: limit + 1])
-        more, shown = len(found) > limit, found[:limit][::-1]
-        return Page(shown, shown[0].pk if more and shown else None, _last(shown))
-    if after is not None:
-        step = _step(job, after)
-        rows = rows.filter(Q(step__lt=step) | Q(step=step, pk__gt=after))
-    found = list(rows.order_by("-step", "pk")[: limit + 1])
-    shown = found[:limit]
-    first = shown[0].pk if after is not None and shown else None
-    return Page(shown, first, _last(shown) if len(found) > limit else None)
+def place_of(job: Job) -> str:
+    """Where a listed job stands in the order, as `job_list` takes it for the next page."""
+    rank: int = job.rank  # type: ignore[attr-defined]
+    return f"{rank}~{job.created_at.isoformat()}~{job.pk}"
 
 
-def _step(job: Job, trajectory_id: int) -> int:
-    """The step of a page's edge; -1 for an id that is not of this job."""
-    rows = Trajectory.objects.filter(run__job=job, pk=trajectory_id)
-    step: int | None = rows.values_list("step", flat=True).first()
-    return -1 if step is None else step
+def job_choices(organisation: Organisation) -> Choices:
+    """What the filters offer, from the jobs that there are; one query."""
+    rows = Job.objects.filter(organisation=organisation, purpose=Purpose.TRAIN).order_by()
+    found = rows.values_list(
+        "created_by_id",
+        "created_by__name",
+        "created_by__email",
+        "base_model__name",
+        "train_version__dataset__name",
+    ).distinct()[:MOST_COMBINATIONS]
+    made = list(found)
+    owners = {str(pk): name or email for pk, name, email, _, _ in made if pk is not None}
+    return Choices(
+        owners=dict(sorted(owners.items(), key=lambda each: each[1].casefold())),
+        bases=sorted({base for _, _, _, base, _ in made}),
+        datasets=sorted({dataset for *_, dataset in made if dataset}),
+    )
 
 
-def _last(rows: list[Trajectory]) -> int | None:
-    return rows[-1].pk if rows else None
+def _narrowed(rows: QuerySet[Job], filters: JobFilters) -> QuerySet[Job]:
+    if filters.status:
+        rows = rows.filter(status=filters.status)
+    if filters.owner:
+        rows = rows.filter(created_by=int(filters.owner))
+    if filters.base:
+        rows = rows.filter(base_model__name=filters.base)
+    if filters.dataset:
+        rows = rows.filter(train_version__dataset__name=filters.dataset)
+    words = filters.text.split()
+    for at, word in enumerate(word for word in words if "=" in word):
+        key, _, value = word.partition("=")
+        rows = rows.alias(**{f"metadata_{at}": KeyTransform(key, "metadata")})
+        rows = rows.filter(**{f"metadata_{at}": value})
+    text = " ".join(word for word in words if "=" not in word)
+    return rows.filter(Q(name__icontains=text) | Q(pk__icontains=text)) if text else rows
 
 
-def trajectory_rows(job: Job, filters: Filters) -> QuerySet[Trajectory]:
-    """The trajectories that the filters leave, in no order."""
-    exact = {
-        "step": filters.step,
-        "split": filters.split or None,
-        "stop": filters.stop or None,
-        "row": filters.row,
-        "group": filters.group or None,
-        "reward__gte": filters.reward_from,
-        "reward__lte": filters.reward_to,
-        "excerpt__icontains": filters.text or None,
-    }
-    for column, word in (("packed_flags", filters.flag), ("packed_tools", filters.tool)):
-        exact[f"{column}__contains"] = f"{SEPARATOR}{word}{SEPARATOR}" if word else None
-    chosen = {name: value for name, value in exact.items() if value is not None}
-    return Trajectory.objects.filter(run__job=job, **chosen)
+def _behind(after: str) -> Q:
+    rank, _, rest = after.partition("~")
+    moment, _, pk = rest.partition("~")
+    try:
+        at, place = datetime.fromisoformat(moment), RANKS.index(rank)
+    except ValueError:
+        return Q()
+    if at.tzinfo is None:
+        return Q()
+    later = Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk)
+    return Q(rank__gt=place) | Q(later, rank=place)
 
 
 def trajectory_siblings(trajectory: Trajectory) -> QuerySet[Trajectory]:
@@ -120,19 +127,7 @@ def trajectory_siblings(trajectory: Trajectory) -> QuerySet[Trajectory]:
     ).order_by("sample", "pk")
 
 
-def job_events(
-    job: Job, *, after: int | None = None, level: str = "", limit: int = PAGE
-) -> list[JobEvent]:
-    """Events, newest first; `after` is the id of the last one of the page before."""
-    rows = JobEvent.objects.filter(job=job)
-    if after is not None:
-        rows = rows.filter(pk__lt=after)
-    if level:
-        rows = rows.filter(level=level)
-    return list(rows.order_by("-pk")[:limit])
-
-
-def job_checkpoints(job: Job) -> list[Checkpoint]:
-    """Checkpoints that are on disk: best first, then those without an evaluation, newest first."""
-    rows = Checkpoint.objects.filter(run__job=job, available=True)
-    return list(rows.order_by(F("validation_reward").desc(nulls_last=True), "-step"))
+def trajectory_replays(trajectory: Trajectory) -> QuerySet[Replay]:
+    """What was measured of its turns on demand, or will be, newest first."""
+    rows = Replay.objects.filter(trajectory=trajectory).select_related("run", "trajectory")
+    return rows.order_by("-run__created_at", "-pk")

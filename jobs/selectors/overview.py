@@ -8,14 +8,18 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from hone.core import figures
-from jobs.models import Job, JobStep, Run, RunKind, Status, Trajectory
+from jobs.engine.intervals import student
+from jobs.models import Job, JobStep, Run, RunKind, Status, StepBucket, Trajectory
+from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
+from jobs.selectors.rollup import SIZES
 
-RECENT = 5
-Z_95 = 1.96
+NEWEST = 120
+"""Steps that the figures and their trends are made of; there may be many more."""
+_LOST = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Tile:
     title: str
     value: str
     note: str = ""
+    step: int | None = None
+    """Of which step the figure is."""
 
 
 @dataclass(frozen=True)
@@ -34,34 +40,68 @@ class Overview:
     verdict: str
     tiles: list[Tile]
     steps: list[JobStep]
+    """See `glance_steps`."""
+    focus: JobStep | None = None
+    """The step that the tiles show, where one was asked for and there is such a step."""
     phase: dict[str, Any] = field(default_factory=dict)
     wanted: str = ""
     """`pause` or `cancel` while the engine is still at work."""
     recovering: bool = False
     pause_text: str = ""
     queue_place: int | None = None
-    seconds_left: float | None = None
+    left: TimeLeft | None = None
     no_signal: bool = False
     """It has trained, and no step had anything to learn from."""
 
 
-def job_overview(job: Job) -> Overview:
-    """The state of a job in plain words, written from its data."""
-    run = Run.objects.get(job=job, kind=RunKind.TRAIN)
-    steps = list(JobStep.objects.filter(run=run).order_by("step"))
+def job_overview(job: Job, *, focus: int | None = None) -> Overview:
+    """The state of a job in plain words, written from its data; the tiles of the step `focus`."""
+    runs = Run.objects.annotate(lost=ExpressionWrapper(_LOST, output_field=BooleanField()))
+    run = runs.get(job=job, kind=RunKind.TRAIN)
+    steps = glance_steps(run)
+    trained, silent = _signal_counts(run, steps)
     running = job.status == Status.RUNNING
+    shown = _focus(run, steps, focus)
     return Overview(
-        verdict=_verdict(job, run, steps),
-        tiles=_tiles(steps),
+        verdict=_verdict(job, run, steps, trained, silent),
+        tiles=_tiles(steps, shown, job.origin),
         steps=steps,
+        focus=shown,
         phase=run.progress if running else {},
         wanted=run.desired if running and run.desired != "run" else "",
-        recovering=running and _lease_lost(run),
+        recovering=running and run.status == Status.RUNNING and run.lost,
         pause_text=_pause_text(run),
         queue_place=queue_place(job),
-        seconds_left=seconds_left(job, steps),
-        no_signal=_learned_nothing(steps),
+        left=time_left(job, step_seconds(steps)),
+        no_signal=bool(trained) and silent == trained,
     )
+
+
+def glance_steps(run: Run) -> list[JobStep]:
+    """The newest steps, oldest first, after the base model's and the last evaluated one."""
+    rows = JobStep.objects.filter(run=run)
+    newest = list(rows.order_by("-step")[:NEWEST])[::-1]
+    if len(newest) < NEWEST or not newest[0].step:
+        return newest
+    older = {step.step: step for step in rows.filter(step=0)}
+    if not any(_of(step, "validation", "reward_mean") is not None for step in newest):
+        evaluated = StepBucket.objects.filter(
+            run=run, size=SIZES[0], validation_reward__isnull=False
+        )
+        for first, last in evaluated.order_by("-first").values_list("first", "last")[:1]:
+            found = rows.filter(step__gte=first, step__lte=last).order_by("step")
+            older |= {step.step: step for step in found if step.metrics.get("validation")}
+    return [*(older[step] for step in sorted(older) if step < newest[0].step), *newest]
+
+
+def _signal_counts(run: Run, steps: list[JobStep]) -> tuple[int, int]:
+    """How many steps trained, and how many of those had nothing to learn from."""
+    if len(steps) < NEWEST:
+        trained = _trained(steps)
+        return len(trained), sum(not _of(step, "groups", "with_signal") for step in trained)
+    figures = StepBucket.objects.filter(run=run, size=SIZES[-1]).values_list("figures", flat=True)
+    found = [each["groups.silent"] for each in figures if "groups.silent" in each]
+    return round(sum(cell[4] for cell in found)), round(sum(cell[3] for cell in found))
 
 
 def queue_place(job: Job) -> int | None:
@@ -72,31 +112,15 @@ def queue_place(job: Job) -> int | None:
     return 1 + Job.objects.filter(earlier, status=Status.QUEUED).count()
 
 
-def seconds_left(job: Job, steps: list[JobStep]) -> float | None:
-    """The mean time of the last steps, times the steps that remain; None where unknown."""
-    times = [
-        float(total)
-        for step in steps[-RECENT:]
-        if step.step > 0 and (total := (step.metrics.get("seconds") or {}).get("total")) is not None
-    ]
-    if job.is_final or not times or not job.total_steps:
-        return None
-    return mean(times) * max(0, job.total_steps - job.last_step)
-
-
-def _lease_lost(run: Run) -> bool:
-    lost = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    return Run.objects.filter(lost, pk=run.pk, status=Status.RUNNING).exists()
-
-
 def _pause_text(run: Run) -> str:
     if run.status != Status.PAUSED:
         return ""
     return run.pause_text or f"{run.get_pause_reason_display()}."
 
 
-def _verdict(job: Job, run: Run, steps: list[JobStep]) -> str:
-    sentences = [_state_sentence(job, run), _reward_sentence(run, steps), _signal_sentence(steps)]
+def _verdict(job: Job, run: Run, steps: list[JobStep], trained: int, silent: int) -> str:
+    signal = _signal_sentence(steps, trained, silent)
+    sentences = [_state_sentence(job, run), _reward_sentence(job, run, steps), signal]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -111,25 +135,31 @@ def _state_sentence(job: Job, run: Run) -> str:
         case Status.CANCELLED:
             return f"Cancelled {_when(job)}."
         case Status.RUNNING if job.last_step < 0:
-            return "The base model is being evaluated."
+            return f"{_first_measured(job)} is being evaluated."
     return ""
+
+
+def _first_measured(job: Job) -> str:
+    return "The checkpoint it starts from" if job.spec.get("start") else "The base model"
 
 
 def _when(job: Job) -> str:
     return f"after step {job.last_step}" if job.last_step >= 0 else "before step 0 was done"
 
 
-def _reward_sentence(run: Run, steps: list[JobStep]) -> str:
+def _reward_sentence(job: Job, run: Run, steps: list[JobStep]) -> str:
     evaluated = [step for step in steps if _of(step, "validation", "reward_mean") is not None]
     if not evaluated:
         return ""
     base, last = evaluated[0], evaluated[-1]
     now = figures.reward(_of(last, "validation", "reward_mean"))
     if base is last:
+        if job.spec.get("start"):
+            return f"The validation reward at its start is {now}."
         return f"The base model's validation reward is {now}."
     before = figures.reward(_of(base, "validation", "reward_mean"))
     change = _paired_change(run, base.step, last.step)
-    text = f"Validation reward {now} at step {last.step}, base {before}"
+    text = f"Validation reward {now} at step {last.step}, {job.origin} {before}"
     if change is None:
         return f"{text}."
     middle, half, tasks = change
@@ -157,40 +187,47 @@ def _paired_change(run: Run, first: int, last: int) -> tuple[float, float, int] 
     changes = [mean(by[last]) - mean(by[first]) for by in rewards.values() if len(by) == 2]
     if len(changes) < 2:
         return None
-    return mean(changes), Z_95 * stdev(changes) / sqrt(len(changes)), len(changes)
+    half = student(len(changes) - 1) * stdev(changes) / sqrt(len(changes))
+    return mean(changes), half, len(changes)
 
 
 def _trained(steps: list[JobStep]) -> list[JobStep]:
     return [step for step in steps if _of(step, "groups", "total") is not None and step.step]
 
 
-def _learned_nothing(steps: list[JobStep]) -> bool:
-    trained = _trained(steps)
-    return bool(trained) and not any(_of(step, "groups", "with_signal") for step in trained)
-
-
-def _signal_sentence(steps: list[JobStep]) -> str:
-    trained = _trained(steps)
-    silent = [step for step in trained if not _of(step, "groups", "with_signal")]
+def _signal_sentence(steps: list[JobStep], trained: int, silent: int) -> str:
     if not silent:
         return ""
-    if len(silent) == len(trained):
-        rewards = {figures.reward(_of(step, "train", "reward_mean")) for step in silent}
+    if silent == trained:
+        rewards = {figures.reward(_of(step, "train", "reward_mean")) for step in _trained(steps)}
         shown = rewards.pop() if len(rewards) == 1 else "the same within each group"
         return (
-            f"There is no learning signal: in all {len(silent)} training steps every group's "
+            f"There is no learning signal: in all {silent} training steps every group's "
             f"rewards were equal ({shown}), so nothing was learned. Check the grader on a "
             "trajectory, or choose tasks that the base model solves sometimes."
         )
-    return f"{len(silent)} of {len(trained)} training steps had no learning signal."
+    return f"{silent} of {trained} training steps had no learning signal."
 
 
-def _tiles(steps: list[JobStep]) -> list[Tile]:
+def _focus(run: Run, steps: list[JobStep], focus: int | None) -> JobStep | None:
+    if focus is None:
+        return None
+    at_hand = next((step for step in steps if step.step == focus), None)
+    return at_hand or JobStep.objects.filter(run=run, step=focus).first()
+
+
+def _tiles(steps: list[JobStep], focus: JobStep | None, origin: str) -> list[Tile]:
+    """Of the newest steps, or of `focus` and the last evaluation up to it."""
+    if focus is not None:
+        steps = [*(step for step in steps if step.step < focus.step), focus]
     evaluated = [step for step in steps if step.metrics.get("validation")]
     trained = [step for step in steps if step.metrics.get("train") and step.step > 0]
     base = evaluated[0] if evaluated else None
     now = evaluated[-1] if evaluated else None
     train = trained[-1] if trained else None
+    if focus is not None and train is not focus:
+        train = None
+    at, trained_at = (each.step if each else None for each in (now, train))
     gain = _difference(now, base, "reward_mean")
     calls, tokens = _of(base, "validation", "tool_calls_p95"), _of(base, "validation", "tokens_p95")
     loops = _of(base, "validation", "loop_rate")
@@ -198,31 +235,50 @@ def _tiles(steps: list[JobStep]) -> list[Tile]:
         Tile(
             "Validation reward",
             figures.reward(_of(now, "validation", "reward_mean")),
-            "" if gain is None or now is base else f"{figures.signed(gain)} from base",
+            _evaluated_at(now, base, gain, focus, origin),
+            at,
         ),
-        Tile("Train reward", figures.reward(_of(train, "train", "reward_mean"))),
+        Tile("Train reward", figures.reward(_of(train, "train", "reward_mean")), step=trained_at),
         Tile(
             "Tool calls p95",
             figures.count(_of(now, "validation", "tool_calls_p95")),
-            f"base {figures.count(calls)}",
+            f"{origin} {figures.count(calls)}",
+            at,
         ),
         Tile(
             "Tokens p95",
             figures.count(_of(now, "validation", "tokens_p95")),
-            f"base {figures.count(tokens)}",
+            f"{origin} {figures.count(tokens)}",
+            at,
         ),
         Tile(
             "Loop rate",
             figures.share(_of(now, "validation", "loop_rate")),
-            f"base {figures.share(loops)}",
+            f"{origin} {figures.share(loops)}",
+            at,
         ),
         Tile(
             "Ungraded",
             figures.count(_of(train, "train", "ungraded")),
-            f"of {figures.count(_of(train, 'train', 'n'))} in the last step",
+            f"of {figures.count(_of(train, 'train', 'n'))} in "
+            + (f"step {focus.step}" if focus is not None else "the last step"),
+            trained_at,
         ),
         Tile("Step time", figures.duration(_of(train, "seconds", "total"))),
     ]
+
+
+def _evaluated_at(
+    now: JobStep | None,
+    base: JobStep | None,
+    gain: float | None,
+    focus: JobStep | None,
+    origin: str,
+) -> str:
+    change = "" if gain is None or now is base else f"{figures.signed(gain)} from {origin}"
+    if focus is None or now is None or now.step == focus.step:
+        return change
+    return f"of step {now.step}" + (f", {change}" if change else "")
 
 
 def _difference(now: JobStep | None, base: JobStep | None, key: str) -> float | None:

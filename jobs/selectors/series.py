@@ -1,105 +1,178 @@
-"""Columns for charts: one value a step, or a mean a bucket where there are many steps."""
+"""Columns for charts: a value a step, or of many steps a bucket's last value with its band."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.models import Job, JobStep
+from django.db.models import Max
 
-MOST_POINTS = 400
+from jobs.models import Job, JobStep, RunKind, StepBucket
+from jobs.selectors.rollup import (
+    Figures,
+    bucket_size,
+    buckets_of,
+    cells,
+    step_figures,
+    stored_size,
+)
 
 Column = list[float | None]
+Points = list[tuple[int, Figures]]
 
 _PLAIN = {
-    "train_reward": ("train", "reward_mean"),
-    "validation_reward": ("validation", "reward_mean"),
-    "tool_calls_mean": ("train", "tool_calls_mean"),
-    "tool_calls_p95": ("train", "tool_calls_p95"),
-    "validation_tool_calls_mean": ("validation", "tool_calls_mean"),
-    "validation_tool_calls_p95": ("validation", "tool_calls_p95"),
-    "tokens_mean": ("train", "tokens_mean"),
-    "tokens_p50": ("train", "tokens_p50"),
-    "tokens_p95": ("train", "tokens_p95"),
-    "tokens_p99": ("train", "tokens_p99"),
-    "validation_tokens_mean": ("validation", "tokens_mean"),
-    "validation_tokens_p95": ("validation", "tokens_p95"),
-    "turns_mean": ("train", "turns_mean"),
-    "loop_rate": ("train", "loop_rate"),
-    "validation_loop_rate": ("validation", "loop_rate"),
-    "ungraded": ("train", "ungraded"),
-    "tool_seconds_p50": ("train", "tool_seconds_p50"),
-    "tool_seconds_p95": ("train", "tool_seconds_p95"),
-    "groups_total": ("groups", "total"),
-    "groups_with_signal": ("groups", "with_signal"),
-    "groups_all_solved": ("groups", "all_solved"),
-    "groups_all_failed": ("groups", "all_failed"),
-    "loss": ("learning", "loss"),
-    "grad_norm": ("learning", "grad_norm"),
-    "entropy": ("learning", "entropy"),
-    "mismatch_kl": ("learning", "mismatch_kl"),
-    "effective_sample_size": ("learning", "effective_sample_size"),
-    "ratio_clipped": ("learning", "ratio_clipped"),
-    "learning_rate": ("learning", "learning_rate"),
+    "train_reward": "train.reward_mean",
+    "validation_reward": "validation.reward_mean",
+    "tool_calls_mean": "train.tool_calls_mean",
+    "tool_calls_p95": "train.tool_calls_p95",
+    "validation_tool_calls_mean": "validation.tool_calls_mean",
+    "validation_tool_calls_p95": "validation.tool_calls_p95",
+    "tokens_mean": "train.tokens_mean",
+    "tokens_p50": "train.tokens_p50",
+    "tokens_p95": "train.tokens_p95",
+    "tokens_p99": "train.tokens_p99",
+    "validation_tokens_mean": "validation.tokens_mean",
+    "validation_tokens_p95": "validation.tokens_p95",
+    "turns_mean": "train.turns_mean",
+    "loop_rate": "train.loop_rate",
+    "validation_loop_rate": "validation.loop_rate",
+    "ungraded": "train.ungraded",
+    "tool_seconds_p50": "train.tool_seconds_p50",
+    "tool_seconds_p95": "train.tool_seconds_p95",
+    "groups_total": "groups.total",
+    "groups_with_signal": "groups.with_signal",
+    "groups_all_solved": "groups.all_solved",
+    "groups_all_failed": "groups.all_failed",
+    "loss": "learning.loss",
+    "grad_norm": "learning.grad_norm",
+    "entropy": "learning.entropy",
+    "mismatch_kl": "learning.mismatch_kl",
+    "effective_sample_size": "learning.effective_sample_size",
+    "ratio_clipped": "learning.ratio_clipped",
+    "learning_rate": "learning.learning_rate",
+    "held_out": "validation.held_out_mean",
+    "validation_low": "validation.reward_low",
+    "validation_high": "validation.reward_high",
+    "tool_calls_p50": "train.tool_calls_p50",
+    "tool_calls_max": "train.tool_calls_max",
+    "tool_seconds_p99": "train.tool_seconds_p99",
+    "validation_tokens_p99": "validation.tokens_p99",
 }
 
 
-def job_series(job: Job) -> dict[str, Any]:
-    """All columns of a job's charts; `step` names each point (the last step of its bucket).
+LAST, LOW, HIGH, SUM, N = range(5)
 
-    Plain columns are lists beside `step`; `stops` (shares), `seconds` and `parts` hold one list
-    for each name. None where a step has no such figure.
+
+def job_series(
+    job: Job,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    steps: Sequence[JobStep] | None = None,
+) -> dict[str, Any]:
+    """All columns of a job's charts between two steps; `step` names each point.
+
+    At most 400 points: of more steps each is a bucket of `size` steps, named by its last one,
+    with the last value; `bands` then holds (lows, highs) by column. Plain columns are lists beside
+    `step`. `stops` (shares), `seconds`, `parts`, `errors`, `faults` and `ungraded_causes` hold one
+    list for each name, of means over the bucket but for `parts`. None where a step has no such
+    figure. Reads 800 rows at most, or none where all `steps` are at hand.
     """
-    rows = list(
-        JobStep.objects.filter(run__job=job, run__kind="train")
-        .order_by("step")
-        .values_list("step", "metrics")
-    )
-    size = max(1, -(-len(rows) // MOST_POINTS))
-    metrics = [row[1] for row in rows]
-    series: dict[str, Any] = {
-        "step": [rows[min(at + size, len(rows)) - 1][0] for at in range(0, len(rows), size)]
+    if steps is not None:
+        size, points = 1, [(each.step, cells(step_figures(each.metrics))) for each in steps]
+    else:
+        size, points = series_points(job, first, last)
+    series: dict[str, Any] = {"step": [step for step, _ in points], "size": size}
+    for column, name in _PLAIN.items():
+        series[column] = _column(points, name, LAST)
+    series["bands"] = _bands(points) if size > 1 else {}
+    series["stops"] = _shares(points)
+    series["seconds"] = {
+        name: _means(points, f"seconds.{name}") for name in _names(points, "seconds.")
     }
-    for name, (group, key) in _PLAIN.items():
-        series[name] = _buckets([_figure(step.get(group), key) for step in metrics], size)
-    series["stops"] = _families([_shares(step) for step in metrics], size)
-    series["seconds"] = _families([step.get("seconds") or {} for step in metrics], size)
-    series["parts"] = _families(
-        [_group(step, "train").get("parts") or {} for step in metrics], size
-    )
-    series["validation_parts"] = _families(
-        [_group(step, "validation").get("parts") or {} for step in metrics], size
-    )
+    for column, prefix in (("parts", "train.parts."), ("validation_parts", "validation.parts.")):
+        found = _names(points, prefix)
+        series[column] = {name: _column(points, f"{prefix}{name}", LAST) for name in found}
+    for column, prefix in _COUNTS.items():
+        found = _names(points, prefix)
+        series[column] = {name: _per_step(points, f"{prefix}{name}") for name in found}
     return series
 
 
-def _group(metrics: dict[str, Any], name: str) -> dict[str, Any]:
-    return metrics.get(name) or {}
+_COUNTS = {"errors": "errors.", "faults": "faults.", "ungraded_causes": "ungraded."}
 
 
-def _shares(metrics: dict[str, Any]) -> dict[str, float]:
-    """Stop reasons of a step as shares; of the validation where the step did not train."""
-    stops = _group(metrics, "train").get("stops") or _group(metrics, "validation").get("stops")
-    total = sum((stops or {}).values())
-    return {reason: count / total for reason, count in (stops or {}).items()} if total else {}
+def series_points(job: Job, first: int | None, last: int | None) -> tuple[int, Points]:
+    """The size of a bucket and the points of a view: (last step, figures), oldest first."""
+    steps = JobStep.objects.filter(run__job=job, run__kind=RunKind.TRAIN)
+    newest = job.last_step
+    if newest < 0:
+        newest = steps.aggregate(newest=Max("step"))["newest"] or 0
+    low, high = max(0, first or 0), newest if last is None else min(last, newest)
+    size = bucket_size(high - low + 1)
+    stored = stored_size(size)
+    if stored == 1:
+        rows = steps.filter(step__gte=low, step__lte=high).order_by("step")
+        found = [
+            (step, step, cells(step_figures(metrics)))
+            for step, metrics in rows.values_list("step", "metrics")
+        ]
+    else:
+        buckets = StepBucket.objects.filter(
+            run__job=job, run__kind=RunKind.TRAIN, size=stored, first__lte=high, last__gte=low
+        )
+        found = list(buckets.order_by("first").values_list("first", "last", "figures"))
+    return size, buckets_of(found, size)
 
 
-def _families(rows: Sequence[dict[str, Any]], size: int) -> dict[str, Column]:
-    names = sorted({name for row in rows for name in row})
-    return {name: _buckets([_figure(row, name) for row in rows], size) for name in names}
+def _names(points: Points, prefix: str) -> list[str]:
+    return sorted(
+        {
+            name.removeprefix(prefix)
+            for _, figures in points
+            for name in figures
+            if name.startswith(prefix)
+        }
+    )
 
 
-def _figure(row: dict[str, Any] | None, key: str) -> float | None:
-    value = (row or {}).get(key)
-    return float(value) if isinstance(value, int | float) else None
+def _column(points: Points, name: str, which: int) -> Column:
+    return [figures[name][which] if name in figures else None for _, figures in points]
 
 
-def _buckets(column: Column, size: int) -> Column:
-    if size == 1:
-        return column
-    return [_mean(column[at : at + size]) for at in range(0, len(column), size)]
+def _bands(points: Points) -> dict[str, tuple[Column, Column]]:
+    return {
+        column: (_column(points, name, LOW), _column(points, name, HIGH))
+        for column, name in _PLAIN.items()
+    }
 
 
-def _mean(values: Column) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _means(points: Points, name: str) -> Column:
+    return [
+        figures[name][SUM] / figures[name][N] if name in figures else None for _, figures in points
+    ]
+
+
+def _per_step(points: Points, name: str) -> Column:
+    """The mean over all trained steps: where a cause is not named, nothing was lost to it."""
+    trained = [figures.get("train.n") or figures.get("train.reward_mean") for _, figures in points]
+    return [
+        None if not of else (figures[name][SUM] / of[N] if name in figures else 0.0)
+        for of, (_, figures) in zip(trained, points, strict=True)
+    ]
+
+
+def _shares(points: Points) -> dict[str, Column]:
+    """Each step's shares add to 1, so their sums do to the number of steps."""
+    names = _names(points, "stops.")
+    totals = [
+        sum(figures[f"stops.{name}"][SUM] for name in names if f"stops.{name}" in figures)
+        for _, figures in points
+    ]
+    return {
+        name: [
+            figures[f"stops.{name}"][SUM] / total if f"stops.{name}" in figures else None
+            for total, (_, figures) in zip(totals, points, strict=True)
+        ]
+        for name in names
+    }

@@ -80,7 +80,7 @@ def task_item(job: Job, trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _version(job: Job, trajectory: Trajectory) -> DatasetVersion | None:
-    return job.train_version if trajectory.split == "train" else job.validation_version
+    return job.validation_version if trajectory.split == "validation" else job.train_version
 
 
 def _messages(item: dict[str, Any]) -> tuple[dict[str, str], ...]:

@@ -24,7 +24,8 @@ def step_upload(run_id: str, done: events.StepDone) -> None:
     """Put a step's files where every machine finds them, before the step exists."""
     if storage_is_local():
         return
-    _upload_folder(run_id, done.checkpoint.path)
+    if done.checkpoint is not None:
+        _upload_folder(run_id, done.checkpoint.path)
     if done.bodies:
         _upload(run_id, done.bodies)
 
@@ -42,7 +43,7 @@ def checkpoints_fetch(run: Run) -> None:
     for checkpoint in needed:
         folder = run_folder(run.pk) / checkpoint.path
         if not folder.is_dir() and not storage_is_local():
-            _fetch_folder(run.pk, checkpoint.path)
+            _fetch_folder(storage_key(run.pk, checkpoint.path), folder)
         if checkpoint.step == run.last_step and not folder.is_dir():
             raise MustPause(
                 PauseReason.FILES_MISSING,
@@ -52,8 +53,39 @@ def checkpoints_fetch(run: Run) -> None:
             )
 
 
+def borrow_folder(owner: str, path: str, *, into: Path) -> Path | None:
+    """Another run's folder on this machine, fetched to `into` where it is not; None: it is gone.
+
+    The other run may be at work: nothing is written to its folder.
+    """
+    if (found := run_folder(owner) / path).is_dir():
+        return found
+    target = into / path
+    if not target.is_dir() and not storage_is_local():
+        _fetch_folder(storage_key(owner, path), target)
+    return target if target.is_dir() else None
+
+
+def borrow_file(owner: str, path: str, *, into: Path) -> Path | None:
+    """As `borrow_folder`, of a file."""
+    if (found := run_folder(owner) / path).is_file():
+        return found
+    target, key = into / path, storage_key(owner, path)
+    if not storage_is_local():
+        with storage():
+            if default_storage.exists(key):
+                _fetch(key, target)
+    return target if target.is_file() else None
+
+
 def checkpoints_delete(run_id: str, paths: Iterable[str]) -> None:
-    """Remove stored checkpoints that no longer count. What cannot be removed only takes room."""
+    """Remove checkpoints that no longer count. What cannot be removed only takes room.
+
+    Files on a third machine are removed by the engine that holds the run there, once it is told.
+    """
+    paths = list(paths)
+    for path in paths:
+        shutil.rmtree(run_folder(run_id) / path, ignore_errors=True)
     if storage_is_local():
         return
     for path in paths:
@@ -98,15 +130,14 @@ def _upload(run_id: str, path: str) -> None:
         default_storage.save(key, File(source))
 
 
-def _fetch_folder(run_id: str, path: str) -> None:
+def _fetch_folder(key: str, target: Path) -> None:
     """The folder exists whole or not at all, whenever the storage or this process ends."""
-    target = run_folder(run_id) / path
     partial = target.with_name(f".{target.name}.fetched")
     shutil.rmtree(partial, ignore_errors=True)
     with storage():
-        names = _names(storage_key(run_id, path))
+        names = _names(key)
         for name in names:
-            _fetch(storage_key(run_id, f"{path}/{name}"), partial / name)
+            _fetch(f"{key}/{name}", partial / name)
     if names:
         partial.rename(target)
 

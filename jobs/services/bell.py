@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import ChannelError, OperationalError
 
@@ -14,6 +15,7 @@ log = logging.getLogger(__name__)
 
 TRAIN = "jobs.train"
 DOWNLOAD = "jobs.download_model"
+EXPORT = "jobs.export_metrics"
 TRAIN_QUEUE = "train"
 MOST_BELLS = 8
 """The sweeper lets no more bells than this wait. More idle workers are told one sweep later."""
@@ -27,6 +29,15 @@ def ring(run_id: str) -> None:
 def ring_download(model_id: int) -> None:
     """Tell a worker, once this transaction is committed, to fetch a model."""
     transaction.on_commit(lambda: send(DOWNLOAD, model_id))
+
+
+def ring_export(job_id: str) -> None:
+    """Tell a worker, once this transaction is committed, to export a job's metrics.
+
+    Only where a tracker is turned on. A bell that is lost is rung by `manage.py export_metrics`.
+    """
+    if settings.EXPORTS:
+        transaction.on_commit(lambda: send(EXPORT, job_id))
 
 
 def ring_missing(run_ids: Sequence[str]) -> int:

@@ -8,25 +8,37 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from msgspec import to_builtins
 
 from jobs.engine import events
 from jobs.errors import Fenced
-from jobs.models import Checkpoint, Job, JobEvent, JobStep, Run, Status, Trajectory, Usage
+from jobs.models import (
+    Checkpoint,
+    Job,
+    JobEvent,
+    JobStep,
+    Run,
+    RunKind,
+    Status,
+    Trajectory,
+    Usage,
+)
 from jobs.models.clock import seconds_from_now
 from jobs.models.trajectory import packed
+from jobs.selectors.checkpoints import ROLLING
 from jobs.services.artifacts import checkpoints_delete
 from jobs.services.lease import Lease
 from jobs.services.plain import plain, plain_text
+from jobs.services.rollup import step_roll
 from jobs.services.tuning import periods
-
-ROLLING = 2
-"""How many of the newest checkpoints the engine keeps besides the best ones."""
+from jobs.workbench.preflight_report import verdict_note
 
 
 def step_commit(lease: Lease, done: events.StepDone) -> None:
     """Make a step exist, once or not at all; raises Fenced where another holder has the run."""
     with transaction.atomic():
-        moved = Run.objects.filter(
+        steps_of = Run.objects.exclude(kind=RunKind.REPLAY)
+        moved = steps_of.filter(
             pk=lease.run_id,
             epoch=lease.epoch,
             status=Status.RUNNING,
@@ -40,18 +52,23 @@ def step_commit(lease: Lease, done: events.StepDone) -> None:
         )
         if not moved:
             raise Fenced(lease.run_id, lease.epoch)
+        metrics = plain(done.metrics)
         JobStep.objects.create(
             run_id=lease.run_id,
             step=done.step,
             epoch=lease.epoch,
-            metrics=plain(done.metrics),
+            metrics=metrics,
             bodies=done.bodies or "",
         )
+        if lease.kind == RunKind.TRAIN:
+            step_roll(lease.run_id, done.step, metrics)
         _trajectories_create(lease, done)
         _checkpoint_create(lease, done)
         _usage_create(lease, done)
         _events_create(lease, done)
         _job_update(lease, done)
+        if lease.kind == RunKind.PREFLIGHT:
+            verdict_note(lease.job_id)
 
 
 def step_committed(lease: Lease, step: int) -> bool:
@@ -82,6 +99,7 @@ def _trajectories_create(lease: Lease, done: events.StepDone) -> None:
             total_tokens=row.total_tokens,
             stop=row.stop,
             packed_flags=packed(row.flags),
+            credit=row.credit and to_builtins(row.credit),
             packed_tools=plain_text(packed(row.tools))[:2000],
             cause=plain_text(row.cause),
             excerpt=plain_text(row.excerpt[:2000]),
@@ -97,6 +115,8 @@ def _trajectories_create(lease: Lease, done: events.StepDone) -> None:
 
 def _checkpoint_create(lease: Lease, done: events.StepDone) -> None:
     ref = done.checkpoint
+    if ref is None:
+        return
     Checkpoint.objects.create(
         run_id=lease.run_id,
         step=ref.step,
@@ -109,13 +129,16 @@ def _checkpoint_create(lease: Lease, done: events.StepDone) -> None:
     mine = Checkpoint.objects.filter(run_id=lease.run_id)
     mine.exclude(step__in=done.kept).filter(kept=True).update(kept=False)
     mine.filter(step__in=done.kept).update(kept=True)
-    gone = mine.filter(kept=False, available=True, step__lte=done.step - ROLLING)
-    paths = list(gone.values_list("path", flat=True))
-    gone.update(available=False)
-    transaction.on_commit(partial(checkpoints_delete, lease.run_id, paths))
+    gone = mine.filter(
+        kept=False, pinned=False, available=True, step__lte=done.step - ROLLING
+    ).select_for_update()
+    paths = dict(gone.values_list("pk", "path"))
+    mine.filter(pk__in=paths).update(available=False, damage="")
+    transaction.on_commit(partial(checkpoints_delete, lease.run_id, paths.values()))
 
 
 def _usage_create(lease: Lease, done: events.StepDone) -> None:
+    judges = done.metrics.get("judges", {}).values()
     Usage.objects.create(
         run_id=lease.run_id,
         step=done.step,
@@ -125,6 +148,11 @@ def _usage_create(lease: Lease, done: events.StepDone) -> None:
         trained_tokens=int(_figure(done, "learning", "tokens_trained") or 0),
         tool_calls=sum(row.tool_calls for row in done.trajectories),
         seconds=_figure(done, "seconds", "total") or 0.0,
+        judge_calls=sum(int(judged["calls"]) for judged in judges),
+        judge_tokens=sum(
+            int(judged["prompt_tokens"]) + int(judged["completion_tokens"]) for judged in judges
+        ),
+        judge_cost=sum(float(judged["cost"]) for judged in judges),
     )
 
 
@@ -155,6 +183,9 @@ def _step_text(done: events.StepDone) -> str:
         parts.append(f"train reward {train:.3f}")
     if validation is not None:
         parts.append(f"validation reward {validation:.3f}")
+    tried = _figure(done, "preflight", "n")
+    if tried is not None:
+        parts.append(f"{tried:.0f} attempts of the base model")
     return ", ".join(parts) + "."
 
 

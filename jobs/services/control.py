@@ -9,10 +9,11 @@ from django.db.models.functions import Now
 from hone.accounts.models import User
 from hone.accounts.services import audit_record
 from hone.core.errors import UserError
-from jobs.models import Desired, Job, Run, RunKind, Status
+from jobs.models import LEADING, Desired, Job, Run, Status
 from jobs.selectors.access import access_job
 from jobs.services.bell import ring
-from jobs.services.state import event_record, run_move
+from jobs.services.ending import subject
+from jobs.services.state import event_record, last_step, run_move
 
 WAITING = frozenset({Status.VALIDATING_FILES, Status.QUEUED, Status.PAUSED})
 
@@ -38,7 +39,13 @@ def job_resume(*, acting_user: User, job: Job) -> Job:
                 return access_job(acting_user, job.pk)
             raise _refusal(job, "resumed")
         _note(acting_user, job, "resume")
-        event_record(job_id=job.pk, run_id=run.pk, code="resumed", text="The job was resumed.")
+        event_record(
+            job_id=job.pk,
+            run_id=run.pk,
+            code="resumed",
+            text=f"{subject(run.kind)} was resumed.",
+            step=last_step(run.pk),
+        )
         ring(run.pk)
     return access_job(acting_user, job.pk)
 
@@ -66,7 +73,15 @@ def run_settle(run_id: str) -> bool:
 
 def _end(acting_user: User, job: Job, desired: str, to: str) -> Job:
     job = access_job(acting_user, job.pk, need="write")
-    run = _run(job)
+    with transaction.atomic():
+        if not run_end(_run(job), desired, to):
+            raise _refusal(job, "cancelled" if desired == Desired.CANCEL else "paused")
+        _note(acting_user, job, desired)
+    return access_job(acting_user, job.pk)
+
+
+def run_end(run: Run, desired: str, to: str) -> bool:
+    """End a run at once or ask its holder to; False where its state does not allow it."""
     with transaction.atomic():
         Run.objects.select_for_update().get(pk=run.pk)
         running = Run.objects.filter(pk=run.pk, status=Status.RUNNING)
@@ -74,10 +89,7 @@ def _end(acting_user: User, job: Job, desired: str, to: str) -> Job:
             running = running.exclude(desired=Desired.CANCEL)
         asked = running.update(desired=desired)
         moved = _settle(run, desired, to)
-        if not asked and not moved:
-            raise _refusal(job, "cancelled" if desired == Desired.CANCEL else "paused")
-        _note(acting_user, job, desired)
-    return access_job(acting_user, job.pk)
+    return bool(asked) or moved
 
 
 def _settle(run: Run, desired: str, to: str) -> bool:
@@ -91,8 +103,9 @@ def _settle(run: Run, desired: str, to: str) -> bool:
     with transaction.atomic():
         moved = run_move(run.pk, to, sources=frozenset(sources), run_fields=fields)
         if moved:
-            text = "The job was cancelled." if to == Status.CANCELLED else "The job was paused."
-            event_record(job_id=run.job_id, run_id=run.pk, code=str(to), text=text)
+            text = f"{subject(run.kind)} was {'cancelled' if to == Status.CANCELLED else 'paused'}."
+            step = last_step(run.pk)
+            event_record(job_id=run.job_id, run_id=run.pk, code=str(to), text=text, step=step)
     return moved
 
 
@@ -107,7 +120,7 @@ def _unwant_pause(run: Run) -> bool:
 
 
 def _run(job: Job) -> Run:
-    return Run.objects.get(job=job, kind=RunKind.TRAIN)
+    return Run.objects.get(job=job, kind__in=LEADING)
 
 
 def _note(acting_user: User, job: Job, action: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from django.db import transaction
 
-from jobs.models import Run
+from jobs.models import Run, RunKind
 from jobs.services.bell import ring
 from jobs.services.ending import run_fail
 from jobs.services.lease import Lease, fence, run_release
@@ -35,7 +35,7 @@ def run_note_death(lease: Lease, *, who: Literal["engine", "worker"], how: str, 
             run_id=lease.run_id,
             level="warn",
             code=f"{who}_died",
-            text=f"{WORDS[who]} in step {last_step + 1} ({how}). It starts again.",
+            text=f"{WORDS[who]} in {_what(lease, last_step + 1)} ({how}). It starts again.",
         )
         wait_s = periods().retry * 2 ** (deaths - 1)
         run_release(lease, died=True, wait_s=wait_s)
@@ -46,8 +46,15 @@ def run_note_death(lease: Lease, *, who: Literal["engine", "worker"], how: str, 
 
 def crash_loop_fail(lease: Lease, *, step: int, deaths: int, how: str, log: str) -> None:
     """Give up at a step that was begun too often."""
-    text = (
-        f"Step {step} was begun {deaths} times and never finished: {how}. The last lines of the "
-        "engine's log are below. Clone the job with what they ask for changed."
+    begun = f"{_what(lease, step).capitalize()} was begun {deaths} times and never finished: {how}."
+    way_out = (
+        f"The engine's log is with the operator, in runs/{lease.run_id}/engine.log."
+        if lease.kind == RunKind.REPLAY
+        else "The last lines of the engine's log are below. Clone the job with what they ask for "
+        "changed."
     )
-    run_fail(lease, code="crash_loop", text=text, log=log)
+    run_fail(lease, code="crash_loop", text=f"{begun} {way_out}", log=log)
+
+
+def _what(lease: Lease, step: int) -> str:
+    return "a measurement" if lease.kind == RunKind.REPLAY else f"step {step}"

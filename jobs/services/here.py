@@ -32,13 +32,22 @@ _LOOKUPS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up")
 
 
 def tool_checks(tools: Iterable[ToolVersion]) -> Iterator[Check]:
-    """Whether each tool's address may be called from here; names are looked up, nothing is sent."""
+    """Whether each tool's address may be called from here."""
+    places = [(f"`{inputs.tool_name(tool)}`", tool.url) for tool in tools]
+    return address_checks(places, "Tools", "tool_versions", "tool")
+
+
+def address_checks(
+    places: Iterable[tuple[str, str]], topic: str, field: str, code: str
+) -> Iterator[Check]:
+    """Whether each URL may be called from here, by what it is called; names are looked up, nothing
+    is sent."""
     policy = OutboundPolicy.parse(settings.OUTBOUND_ALLOW)
     addresses: dict[tuple[str, int], tuple[Address, ...] | None] = {}
     refused = False
-    for tool in tools:
+    for name, url in places:
         try:
-            target = parse_url(tool.url)
+            target = parse_url(url)
             place = (target.host, target.port)
             if place not in addresses:
                 addresses[place] = _addresses(target)
@@ -47,17 +56,17 @@ def tool_checks(tools: Iterable[ToolVersion]) -> Iterator[Check]:
                 policy.check(target.host, target.port, found)
                 continue
         except OutboundError as error:
-            sentence = f"`{inputs.tool_name(tool)}` at {tool.url}: {error.message}"
-            yield Check("Tools", "problem", sentence, "tool_versions", "tool_blocked")
+            sentence = f"{name} at {url}: {error.message}"
+            yield Check(topic, "problem", sentence, field, f"{code}_blocked")
         else:
             sentence = (
-                f"`{inputs.tool_name(tool)}`: the host name {target.host} is not known here, so "
-                "calls may fail. Check the tool's URL."
+                f"{name}: the host name {target.host} is not known here, so calls may fail. Check "
+                f"the {code}'s URL."
             )
-            yield Check("Tools", "warning", sentence, "tool_versions", "tool_unresolved")
+            yield Check(topic, "warning", sentence, field, f"{code}_unresolved")
         refused = True
     if addresses and not refused:
-        yield Check("Tools", "ok", "Every tool's address may be called.")
+        yield Check(topic, "ok", f"Every {code}'s address may be called.")
 
 
 def _addresses(target: Target) -> tuple[Address, ...] | None:
@@ -82,16 +91,18 @@ def _look_up(host: str, port: int) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(ip_address(row[4][0]) for row in rows))
 
 
-def isolation_checks(spec: Mapping[str, Any]) -> Iterator[Check]:
+def isolation_checks(
+    spec: Mapping[str, Any], topic: str = "Grader", field: str = "grader_version"
+) -> Iterator[Check]:
     """Whether the grader's Python, if it has any, can be kept out of reach here."""
     if not _has_python(spec):
         return
     isolation = probe()
     if isolation.level == "none":
         sentence = f"Its Python cannot be isolated here. {isolation.reason}"
-        yield Check("Grader", "problem", sentence, "grader_version", "sandbox_unavailable")
+        yield Check(topic, "problem", sentence, field, "sandbox_unavailable")
     else:
-        yield Check("Grader", "ok", f"Its Python runs isolated: {isolation.level}.")
+        yield Check(topic, "ok", f"Its Python runs isolated: {isolation.level}.")
 
 
 def _has_python(spec: Mapping[str, Any]) -> bool:

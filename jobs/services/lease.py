@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 
 from jobs.engine import events
 from jobs.errors import Fenced
-from jobs.models import Desired, Job, Run, Status
+from jobs.models import LEADING, Desired, Job, Run, Status
 from jobs.models.clock import seconds_from_now
 from jobs.services.state import event_record
 from jobs.services.tuning import periods
@@ -26,6 +26,7 @@ class Lease:
 
     run_id: str
     job_id: str
+    kind: str
     epoch: int
     last_step: int
     deaths: int
@@ -63,12 +64,14 @@ def run_acquire(run_id: str, *, holder: str, host: str) -> Lease | None:
         if not won or before is None:
             return None
         run = Run.objects.select_related("job").get(pk=run_id)
-        Job.objects.filter(pk=run.job_id, status=Status.QUEUED).update(
-            status=Status.RUNNING, started_at=Coalesce("started_at", Now())
-        )
+        if run.kind in LEADING:
+            Job.objects.filter(pk=run.job_id, status=Status.QUEUED).update(
+                status=Status.RUNNING, started_at=Coalesce("started_at", Now())
+            )
     return Lease(
         run_id=run.pk,
         job_id=run.job_id,
+        kind=run.kind,
         epoch=run.epoch,
         last_step=run.last_step,
         deaths=run.deaths,

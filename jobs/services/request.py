@@ -18,7 +18,10 @@ class JobRequest:
     """The choices of one job. Versions are ids of rows of the same organisation.
 
     Without `validation_version`, `validation_share` of the training rows is held out. A
-    hyperparameter that is absent, empty or "auto" is worked out.
+    hyperparameter that is absent, empty or "auto" is worked out. Single turns are scored by the
+    `turn_grader`, by the `turn_judge` (as `name/model`) that goes by the `judge_instructions`, or
+    by how much likelier they make `gold_answer`, a template such as `{{item.answer}}`. The
+    `held_out_grader` scores validation and trains nothing.
     """
 
     base_model: int | None
@@ -34,6 +37,15 @@ class JobRequest:
     response_format: Mapping[str, Any] | None = None
     shuffle_rewards: bool = False
     deterministic: bool = False
+    turn_grader: VersionId | None = None
+    turn_judge: str = ""
+    judge_instructions: str = ""
+    gold_answer: str = ""
+    held_out_grader: VersionId | None = None
+    recording: str = ""
+    """The recording that answers every tool call; empty: the tools are called."""
+    start_checkpoint: int | None = None
+    """The checkpoint whose adapter the job begins with, by a fresh optimiser; None: a new one."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,29 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Rollouts of training and validation, and their time by the pace of an earlier job.
+
+    `seconds` by the middle of its steps, `low` and `high` by the quartiles; None where no job has
+    shown its pace. `like`: the id and name of that job.
+    """
+
+    steps: int
+    rollouts: int
+    seconds: float | None = None
+    low: float | None = None
+    high: float | None = None
+    like: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
 class Checked:
-    """All checks of a request together; `settings` is what "auto" becomes."""
+    """All checks of a request together; `settings` is what "auto" becomes. `estimate` None:
+    nothing to reckon with, since a part is missing or a setting does not fit."""
 
     checks: list[Check]
     settings: list[Setting]
+    estimate: Estimate | None = None
 
     @property
     def may_start(self) -> bool:

@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from jobs.models import FINAL, TRANSITIONS, Job, JobEvent, Run, RunKind
+from jobs.models import FINAL, LEADING, TRANSITIONS, Job, JobEvent, Run, RunKind
 from jobs.models.states import IllegalTransition
+from jobs.services.bell import ring_export
 from jobs.services.plain import plain, plain_text
 
 
@@ -22,7 +23,7 @@ def run_move(
     run_fields: dict[str, Any] | None = None,
     job_fields: dict[str, Any] | None = None,
 ) -> bool:
-    """Move a run, and with a training run its job, to a status; False where it may not.
+    """Move a run, and with a leading run its job, to a status; False where it may not.
 
     With `epoch`, only its holder moves it. Without, the epoch grows, so that a holder which is
     still at work is fenced off. `sources` narrows the states that it may come from.
@@ -40,8 +41,10 @@ def run_move(
         if not rows.update(**{**fields, **(run_fields or {})}):
             return False
         run = Run.objects.only("kind", "job_id").get(pk=run_id)
-        if run.kind == RunKind.TRAIN:
+        if run.kind in LEADING:
             _job_follows(run.job_id, to, may_come_from, job_fields or {})
+        if run.kind == RunKind.TRAIN and to in FINAL:
+            ring_export(run.job_id)
     return True
 
 
@@ -51,6 +54,12 @@ def _job_follows(job_id: str, to: str, sources: set[str], fields: dict[str, Any]
     if not Job.objects.filter(pk=job_id, status__in=sources).update(status=to, **fields):
         status = Job.objects.values_list("status", flat=True).get(pk=job_id)
         raise IllegalTransition(job_id, status, to)
+
+
+def last_step(run_id: str) -> int | None:
+    """The last step that a run committed, as events name it; None before step 0."""
+    step = Run.objects.values_list("last_step", flat=True).get(pk=run_id)
+    return step if step >= 0 else None
 
 
 def event_record(

@@ -15,7 +15,7 @@ from jobs.services.bell import ring, ring_missing
 from jobs.services.control import run_requeue, run_settle
 from jobs.services.models_list import base_models_ring
 from jobs.services.probe import run_probe
-from jobs.services.state import event_record
+from jobs.services.state import event_record, last_step
 from jobs.services.tuning import periods
 
 PROBES_AT_ONCE = 8
@@ -75,7 +75,8 @@ def _wake(run: Run) -> bool:
             job_id=run.job_id,
             run_id=run.pk,
             code="woken",
-            text="What the job waited for answers again; it goes on.",
+            text="What was waited for answers again; it goes on.",
+            step=last_step(run.pk),
         )
         ring(run.pk)
     return True

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+from django.conf import settings
 
 from jobs.engine import events, spec
 
@@ -32,14 +33,24 @@ SECRET_VARIABLES = frozenset(
 )
 """The engine needs none of these."""
 
+LOG_NAME = "engine.log"
 LOG_LIMIT = 4 * 1024 * 1024
 QUEUE_LINES = 256
 
 
 def engine_command() -> list[str]:
-    """What starts the engine; `HONE_ENGINE_COMMAND` puts another program in its place."""
+    """What starts the engine, once or with torchrun's help in as many processes as a job may use.
+
+    `HONE_ENGINE_COMMAND` puts another program in its place.
+    """
     chosen = os.environ.get("HONE_ENGINE_COMMAND")
-    return shlex.split(chosen) if chosen else [sys.executable, "-m", "jobs.engine"]
+    if chosen:
+        return shlex.split(chosen)
+    processes = settings.ENGINE_PROCESSES
+    if processes == 1:
+        return [sys.executable, "-m", "jobs.engine"]
+    spread = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, "-m", *spread, "-m", "jobs.engine"]
 
 
 def host_identity() -> str:

@@ -16,9 +16,11 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from hone.core.disk import is_disk_full
 from jobs.engine import events, spec
 from jobs.errors import CannotStart, Fenced, MustPause
-from jobs.models import PauseReason, run_folder
+from jobs.models import PauseReason, RunKind, run_folder
+from jobs.selectors.checkpoints import checkpoints_held
 from jobs.services import artifacts, ending
 from jobs.services.bell import ring
+from jobs.services.checkpoints import CORRUPT, checkpoints_set_aside
 from jobs.services.commit import step_commit, step_committed
 from jobs.services.death import MOST_DEATHS, crash_loop_fail, run_note_death
 from jobs.services.lease import (
@@ -30,10 +32,12 @@ from jobs.services.lease import (
     run_release,
 )
 from jobs.services.tuning import Periods, periods
+from jobs.supervisor import replay
 from jobs.supervisor.handshake import handshake_build
 from jobs.supervisor.heartbeat import Heartbeat
 from jobs.supervisor.patience import Patience
 from jobs.supervisor.process import (
+    LOG_NAME,
     EngineProcess,
     host_identity,
     kill_stale_group,
@@ -103,11 +107,17 @@ def _work(
         return "ended"
     engine = EngineProcess(handshake, log_path)
     heartbeat.on_loss(engine.kill)
+    outcome: Outcome | None = None
     try:
         run_note_process(lease, pgid=engine.pid, process_start=process_start(engine.pid))
-        return _Watch(lease, engine, heartbeat, patience, timing, stopping).until_end()
+        outcome = _Watch(lease, engine, heartbeat, patience, timing, stopping).until_end()
+        return outcome
     finally:
         engine.kill()
+        # A holder that lost the run leaves the folder to the next one; a heartbeat that comes
+        # after the end finds no lease either, and there is no next one then.
+        if lease.kind == RunKind.REPLAY and (outcome == "ended" or not heartbeat.lost):
+            replay.tidy(lease.run_id)
 
 
 def _interrupted(lease: Lease, patience: Patience, error: Exception) -> Outcome:
@@ -136,7 +146,7 @@ def _died(
 
 
 def _log_path(lease: Lease) -> Path:
-    return run_folder(lease.run_id) / "engine.log"
+    return run_folder(lease.run_id) / LOG_NAME
 
 
 class _Watch:
@@ -158,12 +168,14 @@ class _Watch:
         self._timing = timing
         self._stopping = stopping
         self._last_step = lease.last_step
+        self._available: list[int] = []
         self._told = "run"
         self._deadline: float | None = None
         self._shown_at = 0.0
 
     def until_end(self) -> Outcome:
         """The main loop; the engine keeps what a resume needs from the first line on."""
+        self._patiently(self._look)
         self._tell()
         while True:
             if self._heartbeat.lost:
@@ -194,9 +206,17 @@ class _Watch:
         self._tell()
         self._deadline = None if desired == "run" else time.monotonic() + self._timing.grace
 
+    def _look(self) -> None:
+        self._available = checkpoints_held(self._lease.run_id)
+
     def _tell(self) -> None:
-        """What the owner wants, and from which checkpoint on the engine must keep all."""
-        message = {"desired": self._told, "committed": self._last_step}
+        """What the owner wants, from which checkpoint on the engine must keep all, and which
+        earlier ones it must keep."""
+        message = {
+            "desired": self._told,
+            "committed": self._last_step,
+            "available": self._available,
+        }
         self._engine.send(msgspec.convert(message, spec.Control))
 
     def _overdue(self) -> Outcome:
@@ -217,6 +237,7 @@ class _Watch:
             case events.Started():
                 self._patiently(lambda: run_note_message(self._lease, _started(event)))
             case events.Message():
+                self._set_aside(event.code)
                 self._patiently(lambda: run_note_message(self._lease, event))
             case events.Failed(permanent=False):
                 note = events.Message(level="warn", text=event.text, code=event.code)
@@ -232,11 +253,16 @@ class _Watch:
         def commit() -> None:
             if not step_committed(self._lease, done.step):
                 step_commit(self._lease, done)
+            self._look()
 
         self._patiently(commit)
         self._last_step = done.step
         if self._told == "run":
             self._tell()
+
+    def _set_aside(self, code: str) -> None:
+        if code == CORRUPT:
+            self._patiently(lambda: checkpoints_set_aside(self._lease))
 
     def _show(self, progress: events.Progress) -> None:
         """Live progress is worth one write now and then, and none that has to wait."""
@@ -257,6 +283,8 @@ class _Watch:
                     lambda: artifacts.adapter_upload(self._lease.run_id, event)
                 )
                 self._patiently(lambda: ending.run_finish(self._lease, event))
+            case events.ReplayDone():
+                self._patiently(lambda: ending.replay_finish(self._lease, event))
             case events.Paused():
                 self._patiently(
                     lambda: ending.run_pause(self._lease, reason=event.reason, text=event.text)
@@ -264,6 +292,7 @@ class _Watch:
             case events.Cancelled():
                 self._patiently(lambda: ending.run_cancel(self._lease))
             case events.Failed():
+                self._set_aside(event.code)
                 tail = self._engine.last_lines()
                 self._patiently(
                     lambda: ending.run_fail(self._lease, code=event.code, text=event.text, log=tail)
@@ -297,6 +326,7 @@ WAYS_OF_SAMPLING = {
     "persistent_kv": "The cache of a conversation is kept from turn to turn.",
     "reprefill": "Every turn is computed from its first token: this model's attention cannot "
     "keep a cache from turn to turn, so its rollouts are slower.",
+    "server": "A sampling server writes every turn, with the adapter that the job sends it.",
 }
 
 

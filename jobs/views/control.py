@@ -1,4 +1,4 @@
-"""Pause, resume and cancel: a POST each; cancelling asks first."""
+"""Pause, resume and cancel: GET asks, for browsers without dialogs, and POST does it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from hone.accounts.requests import MemberRequest
 from hone.core.errors import UserError
@@ -18,26 +18,38 @@ from jobs.views.headings import heading
 from jobs.views.messages import tell
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def pause(request: MemberRequest, job_id: str) -> HttpResponse:
     """Pause now: the step in hand is dropped, and made again on resuming."""
-    done = "The job pauses. The step in hand is dropped, and made again when you resume."
+    if request.method != "POST":
+        return _ask(request, job_id, "Pause")
+    done = "The {} pauses. The step in hand is dropped, and made again when you resume."
     return _do(request, job_id, job_pause, done)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def resume(request: MemberRequest, job_id: str) -> HttpResponse:
     """Queue the job again."""
-    return _do(request, job_id, job_resume, "The job goes on from its last checkpoint.")
+    if request.method != "POST":
+        return _ask(request, job_id, "Resume")
+    return _do(request, job_id, job_resume, "The {} goes on from its last finished step.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def cancel(request: MemberRequest, job_id: str) -> HttpResponse:
-    """GET asks, for browsers without dialogs; POST cancels."""
-    if request.method == "POST":
-        return _do(request, job_id, job_cancel, "The job is being cancelled.")
+    """End the job for good."""
+    if request.method != "POST":
+        return _ask(request, job_id, "Cancel")
+    return _do(request, job_id, job_cancel, "The {} is being cancelled.")
+
+
+def _ask(request: MemberRequest, job_id: str, verb: str) -> HttpResponse:
+    """The question as a page of its own, for browsers without dialogs."""
     job = access_job(request.user, job_id, need="write")
-    return render(request, "jobs/cancel.html", heading(request, job, "overview"))
+    shared = heading(request, job, "overview")
+    name = verb.lower()
+    asked = {"verb": verb, "may": shared[f"may_{name}"], "form": f"jobs/{name}_form.html"}
+    return render(request, "jobs/ask.html", {**shared, **asked})
 
 
 def _do(
@@ -46,7 +58,7 @@ def _do(
     job = access_job(request.user, job_id, need="write")
     try:
         service(acting_user=request.user, job=job)
-        messages.success(request, done)
+        messages.success(request, done.format(job.noun))
     except UserError as error:
         tell(request, error)
     return redirect("job", job.pk)

@@ -13,12 +13,15 @@ from hone.accounts.requests import MemberRequest, current_organisation
 from hone.accounts.selectors import access_organisation
 from jobs.errors import JobRefused
 from jobs.forms.new_job import NewJobForm
-from jobs.forms.prefill import Clone, clone_job
-from jobs.models import Job
-from jobs.selectors import access_job
+from jobs.forms.prefill import Clone, clone_job, fork_job, rebase_job
+from jobs.forms.preflight import PreflightForm
+from jobs.models import Checkpoint, Job
+from jobs.selectors import access_checkpoint, access_job
+from jobs.selectors.access import checkpoint_of
 from jobs.selectors.choices import JobChoices, job_choices
 from jobs.services.checks import job_checks
 from jobs.services.create import job_create
+from jobs.services.preflights import preflight_create
 from jobs.services.request import Check, Checked
 
 STATES = ("ok", "warning", "problem")
@@ -37,6 +40,8 @@ def new_job_page(request: MemberRequest) -> HttpResponse:
     if not form.is_valid():
         return _show(request, organisation, form, status=422)
     checked = job_checks(organisation, form.as_request())
+    if "preflight" in request.POST:
+        return _try(request, organisation, form, checked)
     if "start" not in request.POST:
         return _show(request, organisation, form, checked=checked)
     unaccepted = _count(checked, "warning") and not request.POST.get("accept")
@@ -64,11 +69,40 @@ def _start(
             acting_user=request.user, organisation=organisation, request=form.as_request()
         )
     except JobRefused as refused:
-        problems = [
-            Check("", "problem", text, field, code) for code, field, text in refused.problems
-        ]
+        problems = _problems(refused)
         return _show(request, organisation, form, checked=checked, problems=problems, status=422)
     return redirect("job", job.pk)
+
+
+def _try(
+    request: MemberRequest, organisation: Organisation, form: NewJobForm, checked: Checked
+) -> HttpResponse:
+    """Begin a preflight: warnings need no tick, since nothing is paid for."""
+    sample = PreflightForm(request.POST)
+    problems = checked.problems
+    if not sample.is_valid():
+        problems += [
+            Check("", "problem", f"{sample[name].label}: {errors[0]}", name)
+            for name, errors in sample.errors.items()
+        ]
+    if problems:
+        return _show(request, organisation, form, checked=checked, problems=problems, status=422)
+    try:
+        job = preflight_create(
+            acting_user=request.user,
+            organisation=organisation,
+            request=form.as_request(),
+            tasks=sample.tasks,
+            attempts=sample.attempts,
+        )
+    except JobRefused as refused:
+        problems = _problems(refused)
+        return _show(request, organisation, form, checked=checked, problems=problems, status=422)
+    return redirect("preflight", job.pk)
+
+
+def _problems(refused: JobRefused) -> list[Check]:
+    return [Check("", "problem", text, field, code) for code, field, text in refused.problems]
 
 
 def _writable(request: MemberRequest) -> Organisation:
@@ -81,15 +115,21 @@ def _first(request: MemberRequest, organisation: Organisation) -> HttpResponse:
     choices = job_choices(organisation)
     clone = _clone(request, choices)
     initial = dict(clone.values)
-    if request.GET.get("dataset"):
-        initial["train_version"] = request.GET["dataset"]
+    for key, field in (("dataset", "train_version"), ("base", "base_model")):
+        if request.GET.get(key):
+            initial[field] = request.GET[key]
     form = NewJobForm(initial=initial, choices=choices)
     return _show(request, organisation, form, notices=clone.notices)
 
 
 def _clone(request: MemberRequest, choices: JobChoices) -> Clone:
-    source = _source(request)
-    return clone_job(source, choices) if source else Clone({}, [])
+    source, step = _source(request), request.GET.get("checkpoint", "")
+    if source is None:
+        return Clone({}, [])
+    if step.isdecimal() and len(step) < 10:
+        checkpoint = access_checkpoint(request.user, source.pk, int(step), need="write")
+        return fork_job(checkpoint, choices)
+    return (rebase_job if request.GET.get("rebase") else clone_job)(source, choices)
 
 
 def _source(request: MemberRequest) -> Job | None:
@@ -107,11 +147,13 @@ def _show(
     notices: list[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    choices = job_choices(organisation)
+    choices = form.offered
     options = _options(form, checked)
     context = {
         "form": form,
         "source": _source(request),
+        "start": _beginning(organisation, form),
+        "rebased": bool(request.GET.get("rebase")),
         "has_models": bool(choices.base_models),
         "has_datasets": bool(choices.datasets),
         "has_graders": bool(choices.graders),
@@ -124,6 +166,12 @@ def _show(
     return render(request, "jobs/new.html", context, status=status)
 
 
+def _beginning(organisation: Organisation, form: NewJobForm) -> Checkpoint | None:
+    """The checkpoint that the form, as it stands, begins with."""
+    given = str(form["start_checkpoint"].value() or "")
+    return checkpoint_of(organisation, int(given)) if given.isdecimal() else None
+
+
 def _options(form: NewJobForm, checked: Checked | None) -> list[dict[str, Any]]:
     """The hyperparameters with their fields; the contract's own names are the main ones."""
     settings = {each.name: each for each in checked.settings} if checked else {}
@@ -131,6 +179,7 @@ def _options(form: NewJobForm, checked: Checked | None) -> list[dict[str, Any]]:
         {
             "name": option.name,
             "main": option.contract,
+            "topic": option.topic,
             "range": option.range,
             "field": field,
             "setting": settings.get(option.name),
@@ -146,6 +195,7 @@ def _checks(request: MemberRequest, checked: Checked | None) -> dict[str, Any]:
         "shown": shown,
         "counts": {state: sum(check.state == state for check in shown) for state in STATES},
         "accepted": bool(request.POST.get("accept")),
+        "sample": PreflightForm(request.POST or None),
     }
 
 

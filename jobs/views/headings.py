@@ -8,18 +8,24 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from hone.accounts.models import User
-from hone.accounts.selectors import may
+from hone.accounts.requests import may_here
 from jobs.models import Job, Status
-from jobs.selectors.browse import job_mark
+from jobs.selectors.marks import job_mark
 from jobs.words import STATUS_ICONS
 
 TABS = (
     ("overview", "Overview", "job"),
     ("trajectories", "Trajectories", "job-trajectories"),
+    ("credit", "Credit", "job-credit"),
+    ("graders", "Graders", "job-graders"),
+    ("loops", "Loops & tails", "job-loops"),
     ("checkpoints", "Checkpoints", "job-checkpoints"),
     ("events", "Events", "job-events"),
     ("spec", "Spec", "job-spec"),
+)
+PREFLIGHT_TABS = (
+    ("overview", "Preflight", "preflight"),
+    *(tab for tab in TABS if tab[0] in {"trajectories", "events", "spec"}),
 )
 POLL_RUNNING, POLL_WAITING = "1500ms", "10s"
 
@@ -53,12 +59,15 @@ def job_badge(job: Job, wanted: str = "") -> Badge:
 
 def heading(request: HttpRequest, job: Job, here: str) -> dict[str, Any]:
     """The context that each page of a job shares."""
-    assert isinstance(request.user, User)
     mark = job_mark(job)
     return {
         "job": job,
         "badge": job_badge(job, mark.wanted),
-        "tabs": [Tab(word, reverse(name, args=[job.pk]), key == here) for key, word, name in TABS],
+        "tabs": [
+            Tab(word, reverse(name, args=[job.pk]), key == here)
+            for key, word, name in (PREFLIGHT_TABS if job.is_preflight else TABS)
+        ],
+        "home": home(job),
         "here": here,
         "mark": mark,
         "poll_every": poll_every(job, request),
@@ -66,10 +75,14 @@ def heading(request: HttpRequest, job: Job, here: str) -> dict[str, Any]:
     }
 
 
+def home(job: Job) -> str:
+    """The address of the job's first page."""
+    return reverse("preflight" if job.is_preflight else "job", args=[job.pk])
+
+
 def actions(request: HttpRequest, job: Job, wanted: str) -> dict[str, Any]:
     """Which buttons to show; whoever may only read sees none."""
-    assert isinstance(request.user, User)
-    writes = may(request.user, job.organisation_id, "write")
+    writes = may_here(request, job.organisation_id, "write")
     open_ = writes and not job.is_final and wanted != "cancel"
     pausing = job.status == Status.RUNNING and wanted == "pause"
     return {

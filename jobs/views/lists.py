@@ -9,16 +9,17 @@ from django.shortcuts import render
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
+from hone.accounts.models import Organisation
 from hone.accounts.requests import current_organisation
 from hone.core.htmx import target, vary
+from jobs.forms.filters import address
+from jobs.forms.job_list import filter_words, job_filters
 from jobs.models import FINAL, Job, Status
-from jobs.selectors import job_list
-from jobs.selectors.browse import (
-    attention_of,
-    job_counts,
-    latest_event_id,
-    validation_trends,
-)
+from jobs.selectors import JobFilters, job_list
+from jobs.selectors.browse import alarms_of, attention_of, job_counts, validation_trends
+from jobs.selectors.forecast import TimeLeft, times_left
+from jobs.selectors.listing import Choices, job_choices, place_of
+from jobs.selectors.marks import jobs_mark
 from jobs.views.headings import Badge, job_badge
 from jobs.views.svg import sparkline
 
@@ -35,6 +36,7 @@ class JobLine:
     change: float | None
     trend: SafeString
     attention: str
+    left: TimeLeft | None
 
 
 @require_GET
@@ -46,18 +48,19 @@ def job_list_page(request: HttpRequest) -> HttpResponse:
         found = {job.pk: job for job in job_list(organisation).filter(pk__in=ids)}
         shown = [found[each] for each in ids if each in found]
         return vary(render(request, "jobs/job_rows.html", _lines(shown)))
-    status, text, page = _asked(request)
-    rows = job_list(organisation, status=status, text=text)
-    jobs = list(rows[PAGE * page : PAGE * (page + 1) + 1])
+    filters, after = job_filters(request.GET), request.GET.get("after", "")
+    choices = job_choices(organisation)
+    jobs = _found(organisation, filters, choices, after)
     context = {
         **_lines(jobs[:PAGE]),
         "statuses": Status.choices,
-        "chosen": status,
-        "text": text,
+        "choices": choices,
+        "asked": filters,
+        "asked_words": filter_words(filters, choices),
         "counts": job_counts(organisation),
-        "older": page + 1 if len(jobs) > PAGE else None,
-        "newer": page - 1 if page else None,
-        "mark": latest_event_id(organisation),
+        "older": address(request.GET, after=place_of(jobs[PAGE - 1])) if len(jobs) > PAGE else "",
+        "first": address(request.GET) if after else "",
+        "mark": jobs_mark(organisation),
     }
     return vary(render(request, "jobs/job_list.html", context))
 
@@ -66,26 +69,26 @@ def job_list_page(request: HttpRequest) -> HttpResponse:
 def job_list_pulse(request: HttpRequest) -> HttpResponse:
     """204 while nothing happened to any job since `since`; else the poller with the new mark."""
     organisation = current_organisation(request)
-    mark = latest_event_id(organisation)
-    if request.GET.get("since") == str(mark):
+    mark = jobs_mark(organisation)
+    if request.GET.get("since") == mark:
         return HttpResponse(status=204)
     response = render(request, "jobs/job_list_pulse.html", {"mark": mark, "news": True})
     response["HX-Trigger"] = "job-state"
     return response
 
 
-def _asked(request: HttpRequest) -> tuple[str, str, int]:
-    status = request.GET.get("status", "")
-    page = request.GET.get("page", "")
-    return (
-        status if status in Status.values else "",
-        request.GET.get("q", "").replace("\x00", "")[:200],
-        min(int(page), 10_000) if page.isdecimal() and len(page) < 6 else 0,
-    )
+def _found(
+    organisation: Organisation, filters: JobFilters, choices: Choices, after: str
+) -> list[Job]:
+    """A page of jobs and one more, where there is one."""
+    if filters.owner and filters.owner not in choices.owners:
+        return []
+    return list(job_list(organisation, filters, after=after)[: PAGE + 1])
 
 
 def _lines(jobs: list[Job]) -> dict[str, object]:
-    trends, attention = validation_trends(jobs), attention_of(jobs)
+    trends, left = validation_trends(jobs), times_left(jobs)
+    attention = {**alarms_of(jobs), **attention_of(jobs)}
     lines = [
         JobLine(
             job=job,
@@ -95,6 +98,7 @@ def _lines(jobs: list[Job]) -> dict[str, object]:
                 trends.get(job.pk, []), low=0.0, high=1.0, label=f"Validation reward of {job.name}"
             ),
             attention=job.error_message or attention.get(job.pk, ""),
+            left=left.get(job.pk),
         )
         for job in jobs
     ]

@@ -1,100 +1,58 @@
-"""What a job leaves: checkpoints, the adapter, its history and its spec."""
+"""What a job leaves behind: its history and its spec."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.http import Http404, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from hone.accounts.keys import opens_to_keys
 from hone.accounts.requests import MemberRequest
-from hone.core.errors import UserError
 from hone.core.figures import visible
+from hone.tools.models import ToolVersion
+from hone.tools.selectors import masked_headers
 from jobs.forms.filters import address
-from jobs.models import Adapter
+from jobs.models import Job
 from jobs.models.record import EventLevel
-from jobs.selectors import (
-    access_checkpoint,
-    access_job,
-    adapter_zip,
-    checkpoint_zip,
-    job_checkpoints,
-    job_events,
-)
-from jobs.selectors.browse import has_no_signal
+from jobs.selectors import access_job, job_history
 from jobs.services.hyperparameters import AUTO
 from jobs.views.headings import heading
-from jobs.views.messages import tell
 
-PAGE = 50
-
-
-@require_GET
-def checkpoints_page(request: MemberRequest, job_id: str) -> HttpResponse:
-    """Best first, then the newest; and the exported adapter with its proof."""
-    job = access_job(request.user, job_id)
-    context = {
-        **heading(request, job, "checkpoints"),
-        "checkpoints": job_checkpoints(job),
-        "adapter": Adapter.objects.filter(job=job).first(),
-        "no_signal": has_no_signal(job),
-    }
-    return render(request, "jobs/checkpoints.html", context)
-
-
-@require_GET
-def adapter_download(request: MemberRequest, job_id: str) -> HttpResponseBase:
-    """The adapter as a zip, made while it is sent."""
-    job = access_job(request.user, job_id)
-    adapter = Adapter.objects.filter(job=job).first()
-    if adapter is None:
-        raise Http404("This job has no adapter.")
-    try:
-        return _sent(adapter_zip(adapter), f"{job.pk}-adapter.zip")
-    except UserError as error:
-        tell(request, error)
-        return redirect("job-checkpoints", job.pk)
-
-
-@require_GET
-def checkpoint_download(request: MemberRequest, job_id: str, step: int) -> HttpResponseBase:
-    """The adapter of a checkpoint as a zip: for jobs that ended without one of their own."""
-    checkpoint = access_checkpoint(request.user, job_id, step)
-    try:
-        return _sent(checkpoint_zip(checkpoint), f"{job_id}-step-{step}-not-proved.zip")
-    except UserError as error:
-        tell(request, error)
-        return redirect("job-checkpoints", job_id)
-
-
-def _sent(pieces: Iterator[bytes], name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(pieces, content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+LONGEST_SEARCH = 200
+MOST_SHOWN = 40
+"""Items of a list that the page prints; the JSON has all of them."""
 
 
 @require_GET
 def events_page(request: MemberRequest, job_id: str) -> HttpResponse:
-    """The job's history, newest first."""
+    """The job's history, newest first; equal neighbours are one line."""
     job = access_job(request.user, job_id)
     given = request.GET.get("after", "")
     level = request.GET.get("level", "")
-    found = job_events(
+    level = level if level in EventLevel.values else ""
+    text = request.GET.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH]
+    found = job_history(
         job,
         after=int(given) if given.isdecimal() and len(given) < 19 else None,
-        level=level if level in EventLevel.values else "",
-        limit=PAGE + 1,
+        level=level,
+        text=text,
     )
     context = {
         **heading(request, job, "events"),
-        "events": found[:PAGE],
-        "levels": [(value, label) for value, label in EventLevel.choices],
+        "lines": found.lines,
+        "levels": [
+            (label, address(request.GET, level=value or None, after=None), value == level)
+            for value, label in (("", "All"), *EventLevel.choices)
+        ],
         "level": level,
-        "older": f"{address(request.GET)}&after={found[PAGE - 1].pk}" if len(found) > PAGE else "",
+        "text": text,
+        "first": address(request.GET, after=None) if given else "",
+        "older": address(request.GET, after=found.after) if found.after else "",
     }
     return render(request, "jobs/events.html", context)
 
@@ -103,15 +61,26 @@ def events_page(request: MemberRequest, job_id: str) -> HttpResponse:
 def spec_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """What exactly runs: what was set first, then what auto became and why."""
     job = access_job(request.user, job_id)
-    spec: dict[str, Any] = job.spec
-    settings = spec.get("settings") or []
+    settings = job.spec.get("settings") or []
     context = {
         **heading(request, job, "spec"),
-        "inputs": list(_inputs(spec)),
-        "settings": sorted(settings, key=lambda each: each.get("requested") == AUTO),
-        "spec_text": visible(json.dumps(spec, indent=2, ensure_ascii=False)),
+        "inputs": list(_inputs(job.spec)),
+        "tools": list(_tools(job)),
+        "chosen": [each for each in settings if each.get("requested") != AUTO],
+        "total": len(settings),
+        "automatic": [each for each in settings if each.get("requested") == AUTO],
+        "spec_text": visible(json.dumps(_shortened(job.spec), indent=2, ensure_ascii=False)),
     }
     return render(request, "jobs/spec.html", context)
+
+
+@opens_to_keys
+@require_GET
+def spec_json(request: MemberRequest, job_id: str) -> JsonResponse:
+    """The whole spec as it was frozen, with what the job's row holds of it. It has no secrets."""
+    job = access_job(request.user, job_id)
+    told = {"id": job.pk, "name": job.name, "seed": job.seed, "metadata": job.metadata}
+    return JsonResponse({**told, **job.spec}, json_dumps_params={"indent": 2})
 
 
 def _inputs(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -121,10 +90,63 @@ def _inputs(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
         words = f"{found.get('name', 'unknown')}, {found.get('rows', 'unknown')} rows"
         yield {"title": title, "words": words, "sha256": found.get("sha256", "")}
     grader = spec.get("grader") or {}
-    yield {
-        "title": "Grader",
-        "words": grader.get("name", "unknown"),
-        "sha256": grader.get("sha256", ""),
+    yield _grader("Grader", grader)
+    rewards = spec.get("turn_rewards") or {}
+    if rewards.get("grader"):
+        yield _grader("Turn grader", rewards["grader"])
+    if rewards.get("judge"):
+        yield {"title": "Judge of turns", "words": rewards["judge"]["model"], "sha256": ""}
+    if rewards.get("gold"):
+        yield {"title": "Gold answer", "words": rewards["gold"], "sha256": ""}
+    if spec.get("held_out_grader"):
+        yield _grader("Held-out grader", spec["held_out_grader"])
+    for named, judge in (spec.get("judges") or {}).items():
+        words = f"{named}: {judge['model']} of {judge['name']}"
+        yield {"title": "Judge", "words": words, "sha256": ""}
+    if spec.get("recording"):
+        recording = spec["recording"]
+        yield {
+            "title": "Tool calls answered by",
+            "words": f"the recording {recording['name']}",
+            "sha256": recording["sha256"],
+        }
+
+
+def _grader(title: str, frozen: dict[str, Any]) -> dict[str, str]:
+    return {
+        "title": title,
+        "words": frozen.get("name", "unknown"),
+        "sha256": frozen.get("sha256", ""),
     }
-    for tool in spec.get("tools") or []:
-        yield {"title": "Tool", "words": f"{tool.get('name')} at {tool.get('url')}", "sha256": ""}
+
+
+def _tools(job: Job) -> Iterator[dict[str, Any]]:
+    """Each tool as it was frozen; its headers by name, never by value."""
+    versions: dict[str, ToolVersion] = {
+        version.tool.name: version for version in job.tool_versions.select_related("tool")
+    }
+    for tool in job.spec.get("tools") or []:
+        version = versions.get(tool["name"])
+        yield {
+            "name": tool["name"],
+            "version": f"v{version.number}" if version else "deleted since",
+            "url": tool.get("url", ""),
+            "headers": masked_headers(version) if version else {},
+            "sha256": _sha256(tool),
+        }
+
+
+def _sha256(frozen: Mapping[str, Any]) -> str:
+    text = json.dumps(frozen, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _shortened(value: Any) -> Any:
+    """Without the ends of lists that would make the page long, such as the rows of a split."""
+    if isinstance(value, dict):
+        return {key: _shortened(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        left = len(value) - MOST_SHOWN
+        shown = [_shortened(inner) for inner in value[:MOST_SHOWN]]
+        return [*shown, f"… {left} more in the JSON"] if left > 0 else shown
+    return value

@@ -5,19 +5,32 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
+from hone.accounts.keys import opens_to_keys
 from hone.accounts.requests import MemberRequest
 from hone.core.htmx import target, vary
+from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview, job_series
-from jobs.selectors.browse import job_mark, job_steps
-from jobs.views.charts import after, job_charts
+from jobs.selectors.attention import job_alarms, job_halts, kept_steps
+from jobs.selectors.browse import job_steps
+from jobs.selectors.marks import access_mark
+from jobs.selectors.usage import job_sums
+from jobs.views.attention import attention
+from jobs.views.chart_address import Asked, chart_asked, toolbar, whole_number
+from jobs.views.charts import FEW_POINTS, Chart, after, thinned
+from jobs.views.costs import cost_sentence
+from jobs.views.credit import job_credit_sentence
 from jobs.views.headings import heading
-from jobs.views.shown_charts import shown_chart
+from jobs.views.job_charts import job_charts
+from jobs.views.shown_charts import ShownChart, shown_chart
 from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
+from jobs.views.strip import strip
+from jobs.views.svg import standalone
 from jobs.views.tiles import shown_tiles
 from jobs.words import PHASE_WORDS
 
@@ -25,6 +38,8 @@ FRAGMENTS = {
     "job-actions": "jobs/job_actions.html",
     "numbers": "jobs/job_numbers.html",
     "outcome": "jobs/job_outcome.html",
+    "strip": "jobs/job_strip.html",
+    "attention": "jobs/job_attention.html",
 }
 TABLE_ROWS = 50
 
@@ -33,6 +48,8 @@ TABLE_ROWS = 50
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
     job = access_job(request.user, job_id)
+    if job.is_preflight:
+        return redirect("preflight", job.pk)
     template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
     return vary(render(request, template, _overview(request, job)))
 
@@ -40,13 +57,15 @@ def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
 @require_GET
 def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     """204 while nothing is new; else state, verdict and figures, and what happened as a trigger."""
-    job = access_job(request.user, job_id)
-    mark, since = job_mark(job), request.GET.get("since", "")
+    mark, since = access_mark(request.user, job_id), request.GET.get("since", "")
     if since == str(mark):
         return HttpResponse(status=204)
+    job = access_job(request.user, job_id)
+    if job.is_preflight:
+        return redirect("preflight-pulse", job.pk)
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
-    glance = {**_glance(request, job), "announce": is_new_state}
+    glance = {**_glance(request, job), "announce": is_new_state, "mark": mark}
     response = render(request, "jobs/job_pulse.html", glance)
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
@@ -56,16 +75,53 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     return vary(response)
 
 
+@opens_to_keys
 @require_GET
 def job_series_json(request: MemberRequest, job_id: str) -> JsonResponse:
-    """The charts' points after a step; all of them without `after`."""
+    """The charts' points after a step; all of them without `after`, or where points are buckets.
+
+    `from`, `to`, `smooth` and `log` as in the page's address.
+    """
     job = access_job(request.user, job_id)
-    given = request.GET.get("after", "-1").removeprefix("+")
-    step = int(given) if given.isdecimal() and len(given) < 10 else -1
-    charts = [after(chart, step) for chart in job_charts(job_series(job))]
-    return JsonResponse({"charts": [chart.as_json() for chart in charts]})
+    asked = chart_asked(request, job)
+    columns = job_series(job, first=asked.first, last=asked.last)
+    charts = job_charts(columns, asked.view(job, columns))
+    step = whole_number(request.GET.get("after", ""))
+    whole = step is None or columns["size"] > 1
+    shown = charts if whole or step is None else [after(chart, step) for chart in charts]
+    return JsonResponse({"whole": whole, "charts": [chart.as_json() for chart in shown]})
 
 
+@require_GET
+def job_chart(request: MemberRequest, job_id: str, key: str, form: str) -> HttpResponse:
+    """One chart as a table (a page or, for htmx, its rows), as CSV or as a picture."""
+    job = access_job(request.user, job_id)
+    asked = chart_asked(request, job)
+    columns = job_series(job, first=asked.first, last=asked.last)
+    charts = {chart.key: chart for chart in job_charts(columns, asked.view(job, columns))}
+    chart = charts.get(key)
+    if chart is None:
+        raise Http404
+    name = f"{job.pk}-{key}.{form}"
+    if form == "svg":
+        answer = HttpResponse(standalone(chart), content_type="image/svg+xml")
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
+    if form == "csv":
+        answer = HttpResponse(content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+        writer = csv.writer(answer)
+        writer.writerow(cells(["step", *(line.label for line in chart.series)]))
+        values = zip(chart.steps, *(line.exact for line in chart.series), strict=True)
+        writer.writerows(values)
+        return answer
+    context = {**heading(request, job, "overview"), "chart": shown_chart(chart)}
+    fragment = target(request) == f"rows-{key}"
+    template = "jobs/chart_table.html" if fragment else "jobs/chart_page.html"
+    return vary(render(request, template, context))
+
+
+@opens_to_keys
 @require_GET
 def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     """Every committed step with its figures, unrounded."""
@@ -74,16 +130,23 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     response["Content-Disposition"] = f'attachment; filename="{job.pk}-steps.csv"'
     writer = csv.writer(response)
     writer.writerow(["step", *CSV_COLUMNS])
-    writer.writerows(csv_row(step) for step in job_steps(job).iterator())
+    writer.writerows(cells(csv_row(step)) for step in job_steps(job).iterator())
     return response
 
 
 def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
-    overview = job_overview(job)
+    focus = whole_number(request.GET.get("step", ""))
+    overview = job_overview(job, focus=focus)
+    spent = job_sums(job)
     return {
         **heading(request, job, "overview"),
         "overview": overview,
         "tiles": shown_tiles(overview.tiles, overview.steps),
+        "focus": focus,
+        "focus_known": overview.focus is not None,
+        "spent": spent,
+        "cost": cost_sentence(job, spent, overview.left),
+        "credit": job_credit_sentence(overview.steps),
         "phase": PHASE_WORDS.get(overview.phase.get("phase", ""), ""),
         "is_running": job.status == Status.RUNNING,
     }
@@ -91,14 +154,33 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
 
 def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
     glance = _glance(request, job)
-    charts = job_charts(job_series(job))
+    asked = chart_asked(request, job)
     steps = glance["overview"].steps
+    known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
+    columns = job_series(job, first=asked.first, last=asked.last, steps=known)
+    charts = job_charts(columns, asked.view(job, columns))
+    raised = job_alarms(job)
     return {
         **glance,
-        "charts": [shown_chart(chart) for chart in charts],
-        "chart_data": [chart.as_json() for chart in charts],
+        "attention": attention(job, raised),
+        "strip": strip(job, columns, asked, raised, kept_steps(job), job_halts(job)),
+        "charts": [
+            job_shown_chart(job, chart, asked, wide=not at) for at, chart in enumerate(charts)
+        ],
+        "asked": asked,
+        "toolbar": toolbar(request, asked, columns),
         "rows": step_rows(steps[-TABLE_ROWS:]),
-        "rows_left_out": max(0, len(steps) - TABLE_ROWS),
+        "rows_left_out": max(0, job.last_step + 1 - TABLE_ROWS),
         "adapter": getattr(job, "adapter", None),
         "no_signal": glance["overview"].no_signal,
     }
+
+
+def job_shown_chart(job: Job, chart: Chart, asked: Asked, *, wide: bool) -> ShownChart:
+    """A chart with its doors."""
+    address = {
+        form: reverse("job-chart", args=[job.pk, chart.key, form]) + asked.query
+        for form in ("csv", "svg", "table")
+    }
+    many = len(chart.steps) > FEW_POINTS
+    return shown_chart(thinned(chart), data=chart, wide=wide, is_fetched=many, **address)

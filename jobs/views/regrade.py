@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from graders.selectors import access_grader_version, latest_versions
-from graders.services import grader_try
+from graders.services import grader_try, version_opened
 from hone.accounts.requests import MemberRequest
 from hone.core.errors import UserError
 from jobs.engine.rollout.grading import make_sample
@@ -47,7 +47,12 @@ def _graded(
     try:
         item = task_item(job, trajectory)
         sample = make_sample(trajectory_body(trajectory), job.spec.get("response_format"))
-        grading = grader_try(spec=version.spec, sample=sample, item=item)
+        grading = grader_try(
+            spec=version_opened(version),
+            sample=sample,
+            item=item,
+            organisation=job.organisation,
+        )
     except UserError as error:
         return {"refusal": error.message, "version": version}
     change = None

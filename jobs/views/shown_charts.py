@@ -1,19 +1,28 @@
-"""A chart as the page shows it before any script runs: picture, legend and a sentence."""
+"""A chart as the page shows it before any script runs: picture, legend, a sentence, a table.
+
+`{% include "jobs/chart.html" with chart=shown_chart(...) %}` shows one; `jobs/chart_scripts.html`
+draws all of a page, with one focus step, inside an element with `data-charts` (and
+`data-trajectories`, the address that a step leads to).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.safestring import SafeString
 
 from hone.core import figures
-from jobs.views.charts import Chart, Series
+from jobs.views.charts import Chart, Series, Value
 from jobs.views.svg import bounds, picture
 
 LEVEL = "text-3"
-"""The colour of the base model's level, which is no news of a step."""
+"""The colour of the base model's level and of limits, which are no news of a step."""
+TABLE_ROWS = 50
 _WRITERS = {
     "reward": figures.reward,
+    "signed": figures.signed,
     "decimal": figures.decimal,
     "small": figures.small,
     "share": figures.share,
@@ -24,34 +33,97 @@ _WRITERS = {
 
 @dataclass(frozen=True)
 class ShownChart:
-    """What the template needs of a chart; `legend` pairs a colour with a name."""
+    """What the template needs of a chart; `legend` pairs a colour with a name.
 
-    key: str
-    title: str
-    question: str
+    `csv`, `svg` and `table` are addresses, empty where there is none; without `table` the rows
+    stand in the page, newest first.
+    """
+
+    chart: Chart
     caption: str
-    legend: list[Series]
     picture: SafeString
     low: str
     high: str
-    has_data: bool
+    csv: str = ""
+    svg: str = ""
+    table: str = ""
+    wide: bool = False
+    whole: Chart | None = None
+    """What scripts draw, where the picture shows fewer points."""
+    is_fetched: bool = False
+    """Whether scripts fetch the points from the panel's `data-series`, since they are many."""
+
+    @property
+    def key(self) -> str:
+        return self.chart.key
+
+    @property
+    def title(self) -> str:
+        return self.chart.title
+
+    @property
+    def question(self) -> str:
+        return self.chart.question
+
+    @property
+    def help(self) -> str:
+        return self.chart.help
+
+    @property
+    def legend(self) -> tuple[Series, ...]:
+        return self.chart.series
+
+    @property
+    def has_data(self) -> bool:
+        return self.chart.has_data
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """For the script beside the picture; None where it is fetched."""
+        return None if self.is_fetched else (self.whole or self.chart).as_json()
+
+    @property
+    def rows(self) -> list[tuple[int, list[str]]]:
+        """Step and written values of the newest steps that have any."""
+        return list(chart_rows(self.chart))[-TABLE_ROWS:][::-1]
 
 
-def shown_chart(chart: Chart) -> ShownChart:
-    """The picture and words of a chart."""
+def shown_chart(
+    chart: Chart,
+    *,
+    data: Chart | None = None,
+    csv: str = "",
+    svg: str = "",
+    table: str = "",
+    wide: bool = False,
+    is_fetched: bool = False,
+) -> ShownChart:
+    """The picture and words of a chart; `data` for scripts, where that has more points."""
     low, high = bounds(chart)
     write = _WRITERS[chart.unit]
     return ShownChart(
-        key=chart.key,
-        title=chart.title,
-        question=chart.question,
+        chart=chart,
         caption=caption(chart),
-        legend=list(chart.series),
         picture=picture(chart),
         low=write(low),
         high=write(high),
-        has_data=chart.has_data,
+        csv=csv,
+        svg=svg,
+        table=table,
+        wide=wide,
+        whole=data,
+        is_fetched=is_fetched,
     )
+
+
+def chart_rows(chart: Chart) -> Iterator[tuple[int, list[str]]]:
+    """Each point's step and written values, oldest first; points without a value are left out."""
+    write = _WRITERS[chart.unit]
+    lines = [line.exact for line in chart.series]
+    for at, step in enumerate(chart.steps):
+        values = [values[at] for values in lines]
+        if any(value is not None for value in values):
+            yield step, [write(value) for value in values]
 
 
 def caption(chart: Chart) -> str:
@@ -59,11 +131,12 @@ def caption(chart: Chart) -> str:
     write = _WRITERS[chart.unit]
     parts = []
     for line in chart.series:
-        known = [
-            (step, value)
-            for step, value in zip(chart.steps, line.values, strict=True)
-            if value is not None
-        ]
+        known = _newest(chart, line)
         if known and line.colour != LEVEL:
-            parts.append(f"{line.label} {write(known[-1][1])} at step {known[-1][0]}")
+            parts.append(f"{line.label} {write(known[1])} at step {known[0]}")
     return f"{chart.title}: {', '.join(parts)}." if parts else f"{chart.title}: no data yet."
+
+
+def _newest(chart: Chart, line: Series) -> tuple[int, Value] | None:
+    pairs = zip(reversed(chart.steps), reversed(line.exact), strict=True)
+    return next(((step, value) for step, value in pairs if value is not None), None)

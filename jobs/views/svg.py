@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from jobs.views.charts import Chart, Series, Value
 
 WIDTH, HEIGHT = 1000, 200
+Point = tuple[float, float]
 
 
 def sparkline(values: Sequence[Value], *, low: float, high: float, label: str) -> SafeString:
@@ -36,10 +37,52 @@ def picture(chart: Chart) -> SafeString:
     )
 
 
+COLOURS = {
+    "s1": "#077FC5", "s2": "#D55E00", "s3": "#07694E", "s4": "#B1277E", "s5": "#634205",
+    "s6": "#292D32", "text-3": "#596372", "bad": "#8C2318",
+}  # fmt: skip
+"""The light tokens, for pictures that leave the page."""
+
+
+def standalone(chart: Chart) -> str:
+    """The picture as a file of its own: title, colours, ends of both axes and legend in it."""
+    low, high = bounds(chart)
+    rules = "".join(
+        f".stroke-{name}{{stroke:{colour}}}.fill-{name}{{fill:{colour}}}"
+        for name, colour in COLOURS.items()
+    )
+    look = (
+        "text{font:14px sans-serif;fill:#1A1F27}path{fill:none;stroke-width:2}"
+        ".band{stroke:none;fill-opacity:.18}.raw{stroke-width:1;stroke-opacity:.35}"
+        ".dots{stroke-width:7;stroke-linecap:round}.dashed{stroke-dasharray:6 4}" + rules
+    )
+    names = format_html_join(
+        " ",
+        '<tspan class="fill-{}">{}</tspan>',
+        ((line.colour, line.label) for line in chart.series),
+    )
+    ends = f"{chart.steps[0]} to {chart.steps[-1]}" if chart.steps else "none"
+    return format_html(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -40 1020 300" width="1020" '
+        'height="300"><title>{}</title><style>{}</style><rect x="-10" y="-40" width="1020" '
+        'height="300" fill="#FFFFFF"/><text y="-18">{}, {} to {}; steps {}</text>{}'
+        '<text y="240">{}</text></svg>',
+        chart.title,
+        SafeString(look),
+        chart.title,
+        f"{low:.4g}",
+        f"{high:.4g}",
+        ends,
+        _lines(chart) if chart.kind == "line" else _layers(chart),
+        names,
+    )
+
+
 def bounds(chart: Chart) -> tuple[float, float]:
     """The lowest and highest value of the axis."""
     if chart.kind == "line":
-        known = [value for line in chart.series for value in line.values if value is not None]
+        edges = [each for line in chart.series for each in (line.values, line.low, line.high)]
+        known = [value for values in edges for value in values if value is not None]
     else:
         known = [sum(layer or 0.0 for layer in stack) for stack in _stacks(chart)]
     low = chart.low if chart.low is not None else min(known, default=0.0)
@@ -53,11 +96,51 @@ def _stacks(chart: Chart) -> list[tuple[Value, ...]]:
 
 def _lines(chart: Chart) -> SafeString:
     low, high = bounds(chart)
-    return format_html_join(
-        "",
-        '<path d="{}" class="stroke-{}{}"/>',
-        ((_path(line, low=low, high=high), line.colour, _style(line)) for line in chart.series),
-    )
+    drawn = [
+        shape
+        for line in chart.series
+        for shape in (*_behind(line, low=low, high=high), _front(line, low=low, high=high))
+    ]
+    return format_html_join("", '<path d="{}" class="{}"/>', drawn)
+
+
+def _front(line: Series, *, low: float, high: float) -> tuple[str, str]:
+    return _path(line, low=low, high=high), f"stroke-{line.colour}{_style(line)}"
+
+
+def _behind(line: Series, *, low: float, high: float) -> list[tuple[str, str]]:
+    """Band, raw values or whiskers of a line."""
+    found = []
+    if line.high and line.dots:
+        edges = (_scaled(each, low=low, high=high) for each in (line.low, line.high))
+        strokes = [
+            f"M{a[0]:.1f} {a[1]:.1f}V{b[1]:.1f}" for a, b in zip(*edges, strict=True) if a and b
+        ]
+        found.append(("".join(strokes), f"whisker stroke-{line.colour}"))
+    elif line.high:
+        edges = (_scaled(each, low=low, high=high) for each in (line.low, line.high))
+        found.append((_band(list(zip(*edges, strict=True))), f"band fill-{line.colour}"))
+    if line.raw:
+        path = _joined(line.raw, low=low, high=high, width=WIDTH, height=HEIGHT)
+        found.append((path, f"raw stroke-{line.colour}"))
+    return found
+
+
+def _scaled(values: Sequence[Value], *, low: float, high: float) -> list[Point | None]:
+    return _points(values, low=low, high=high, width=WIDTH, height=HEIGHT)
+
+
+def _band(edges: Sequence[tuple[Point | None, Point | None]]) -> str:
+    """One closed shape for each unbroken stretch."""
+    shapes, stretch = [], list[tuple[Point, Point]]()
+    for low, high in [*edges, (None, None)]:
+        if low is not None and high is not None:
+            stretch.append((low, high))
+        elif stretch:
+            around = [*(low for low, _ in stretch), *(high for _, high in reversed(stretch))]
+            shapes.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in around) + "Z")
+            stretch = []
+    return "".join(shapes)
 
 
 def _style(line: Series) -> str:
@@ -67,6 +150,10 @@ def _style(line: Series) -> str:
 def _path(line: Series, *, low: float, high: float) -> str:
     if line.dots:
         return _dots(line.values, low=low, high=high)
+    if line.across:
+        known = filter(None, _scaled(line.values, low=low, high=high))
+        drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in known)
+        return f"M{drawn}" if drawn else ""
     return _joined(line.values, low=low, high=high, width=WIDTH, height=HEIGHT)
 
 
@@ -78,19 +165,20 @@ def _dots(values: Sequence[Value], *, low: float, high: float) -> str:
 def _joined(
     values: Sequence[Value], *, low: float, high: float, width: float, height: float
 ) -> str:
-    """One path; an unknown value is a gap, unless known ones are far apart (evaluations)."""
+    """One path; an unknown value breaks it, and a value between two of them is a dot."""
     commands: list[str] = []
-    pen = "M"
-    for at in _points(values, low=low, high=high, width=width, height=height):
+    points = _points(values, low=low, high=high, width=width, height=height)
+    for before, at, behind in zip([None, *points], points, [*points[1:], None], strict=False):
         if at is not None:
-            commands.append(f"{pen}{at[0]:.1f} {at[1]:.1f}")
-            pen = "L"
+            pen = "M" if before is None else "L"
+            alone = "h0" if before is None and behind is None else ""
+            commands.append(f"{pen}{at[0]:.1f} {at[1]:.1f}{alone}")
     return "".join(commands)
 
 
 def _points(
     values: Sequence[Value], *, low: float, high: float, width: float, height: float
-) -> list[tuple[float, float] | None]:
+) -> list[Point | None]:
     gap = width / max(len(values) - 1, 1)
     span = (high - low) or 1.0
     return [

@@ -95,7 +95,7 @@ def _shown(tile: Tile, steps: Sequence[JobStep]) -> ShownTile:
         title=tile.title,
         value=tile.value,
         note=tile.note,
-        door=source.door,
+        door=_door(source.door, tile.step),
         how=f"{source.how} ({source.group}.{source.key} in the API).",
         spark=sparkline(
             known,
@@ -104,6 +104,11 @@ def _shown(tile: Tile, steps: Sequence[JobStep]) -> ShownTile:
             label=f"{tile.title}, the last {len(known)} values",
         ),
     )
+
+
+def _door(door: str, step: int | None) -> str:
+    """To the rows of the step that the number is of."""
+    return door if step is None or door.startswith("#") else f"{door}&step={step}"
 
 
 def _figure(step: JobStep, source: _Source) -> Value:

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from jobs.engine.metrics import LOOP_STOPS, REPEATS_OF_A_LOOP
-from jobs.engine.types import LIMIT_STOPS, UNKNOWN_TOOL, ToolCall, Trajectory, Turn
+from jobs.engine.rollout.loops import TOOL_LOOP_WARNING, canonical_arguments
+from jobs.engine.types import LIMIT_STOPS, UNKNOWN_TOOL, TokenKind, ToolCall, Trajectory, Turn
+from jobs.views.credit import TurnCredit, turn_credits
+from jobs.views.replays import Measurement
+from jobs.views.texts import ARGUMENT_LINES, Cut, cut, loop_at_end
 from jobs.words import CALL_WORDS, NO_SUCH_TOOL, STOP_WORDS
 
-FIRST_LINES = 40
-FIRST_CHARACTERS = 4_000
-MOST_CHARACTERS = 20_000
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A text in three parts: shown, folded, and so long that only the raw JSON has it."""
-
-    head: str
-    rest: str = ""
-    left_out: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.head)
+HEADLINE = 120
+LATENCY_PX = 60
+QUICKEST, DECADES = 0.01, 4
+"""The latency bar goes from 10 ms to 100 s."""
 
 
 @dataclass(frozen=True)
 class CallRow:
     """One tool call. `repeats` is the number of the turn that made the same call first."""
 
+    place: int
     call: ToolCall
     arguments: Cut
     output: Cut
     status: str
     error: str
     """What went wrong, where the result does not say it."""
+    warning: str
+    """What the platform added to the result because the call repeats."""
     repeats: int | None
     same: int
     """How many calls so far had the same name, arguments and result, itself among them."""
+    headline: str
+    result: str
+    """The beginning of what came back, in a line."""
+
+    @property
+    def latency_px(self) -> int:
+        """On one log scale for all calls, from 10 ms to 100 s."""
+        decades = math.log10(max(self.call.seconds, QUICKEST) / QUICKEST)
+        return max(1, round(LATENCY_PX * min(decades / DECADES, 1.0)))
+
+
+@dataclass(frozen=True)
+class TokenLoop:
+    """Repeated tokens at the end of a turn; `text` is what was folded away."""
+
+    period: int
+    times: int
+    trained: int
+    masked: int
+    text: Cut
 
 
 @dataclass(frozen=True)
@@ -49,69 +66,163 @@ class TurnRow:
     number: int
     tokens: int
     seconds: float
+    headline: str
     reasoning: Cut
     content: Cut
     raw: Cut
     calls: tuple[CallRow, ...]
+    credit: TurnCredit
     is_last: bool
+    loop: TokenLoop | None = None
+    size: int = 0
+    """Characters of its texts that a page shows at first."""
+    measurements: tuple[Measurement, ...] = ()
+    may_measure: bool = False
+
+    @property
+    def gutter(self) -> str:
+        """Signs beside its number: fault, not understood, repeated."""
+        statuses = {row.call.status for row in self.calls}
+        signs = ("⚠" if "fault" in statuses else "", "¿" if self.raw else "")
+        again = "↺" if any(row.repeats for row in self.calls) or self.loop else ""
+        return "".join((*signs, again))
 
 
-def cut(text: str) -> Cut:
-    """The first 40 lines or 4,000 characters, what is folded, and how much is left out."""
-    lines = text.split("\n", FIRST_LINES)
-    at = len("\n".join(lines[:FIRST_LINES])) if len(lines) > FIRST_LINES else len(text)
-    at = min(at, FIRST_CHARACTERS)
-    rest = text[at:MOST_CHARACTERS]
-    return Cut(text[:at], rest, max(0, len(text) - MOST_CHARACTERS))
+def turn_rows(
+    trajectory: Trajectory,
+    *,
+    continuations_train: bool = False,
+    measured: Mapping[int, tuple[Measurement, ...]] | None = None,
+) -> list[TurnRow]:
+    """The turns in order, with repeated calls marked and with what each was trained on.
 
-
-def turn_rows(trajectory: Trajectory) -> list[TurnRow]:
-    """The turns in order, with repeated calls marked."""
-    first_made: dict[tuple[str, str], int] = {}
-    results: dict[tuple[str, str, str | None], int] = {}
+    `continuations_train`: the job's measured continuations were a term of the advantage.
+    `measured`: what was measured on demand, by turn.
+    """
+    credits = turn_credits(trajectory, continuations_train=continuations_train)
+    seen = _Seen()
     last = len(trajectory.turns)
+    rows = [
+        _turn_row(trajectory, turn, number, seen, credit=credit, is_last=number == last)
+        for number, (turn, credit) in enumerate(
+            zip(trajectory.turns, credits, strict=True), start=1
+        )
+    ]
+    trains = trajectory.split == "train"
     return [
-        _turn_row(turn, number, first_made, results, is_last=number == last)
-        for number, turn in enumerate(trajectory.turns, start=1)
+        _with_measurements(row, (measured or {}).get(row.number - 1, ()), trains) for row in rows
     ]
 
 
+class _Seen:
+    """The calls so far: who made one first, and how often one had the same result."""
+
+    def __init__(self) -> None:
+        self.first: dict[tuple[str, str], int] = {}
+        self.results: dict[tuple[str, str, str | None], int] = {}
+
+
+def _with_measurements(row: TurnRow, found: tuple[Measurement, ...], trains: bool) -> TurnRow:
+    is_open = any(each.is_open for each in found)
+    may_measure = trains and bool(row.calls) and not row.is_last and not is_open
+    return replace(row, measurements=found, may_measure=may_measure)
+
+
 def _turn_row(
+    trajectory: Trajectory,
     turn: Turn,
     number: int,
-    first_made: dict[tuple[str, str], int],
-    results: dict[tuple[str, str, str | None], int],
+    seen: _Seen,
     *,
+    credit: TurnCredit,
     is_last: bool,
 ) -> TurnRow:
-    calls = []
-    for call in turn.calls:
-        asked = (call.name, indented(call.arguments))
-        got = (*asked, call.output)
-        results[got] = results.get(got, 0) + 1
-        before = first_made.setdefault(asked, number)
-        calls.append(
-            CallRow(
-                call=call,
-                arguments=cut(asked[1]),
-                output=cut(call.output or ""),
-                status=NO_SUCH_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
-                error=_error(call),
-                repeats=before if before < number else None,
-                same=results[got],
-            )
-        )
+    calls = tuple(_call_row(call, at, number, seen) for at, call in enumerate(turn.calls))
     understood = bool(turn.reasoning or turn.content or turn.calls)
+    loop = _token_loop(trajectory, turn)
+    texts = {
+        "reasoning": turn.reasoning,
+        "content": turn.content,
+        "raw": "" if understood else turn.text,
+    }
+    shown = {name: cut(_without_loop(text) if loop else text) for name, text in texts.items()}
+    said = turn.content or turn.reasoning or turn.text
+    spoken = "“" + _line(said) + "”" if said else "(nothing)"
+    texts_size = sum(len(each.shown) for each in shown.values())
     return TurnRow(
         number=number,
         tokens=turn.end - turn.start,
         seconds=turn.seconds,
-        reasoning=cut(turn.reasoning),
-        content=cut(turn.content),
-        raw=cut("" if understood else turn.text),
-        calls=tuple(calls),
+        headline=", ".join(row.headline for row in calls) or spoken,
+        calls=calls,
+        credit=credit,
         is_last=is_last,
+        loop=loop,
+        size=texts_size + sum(len(row.arguments.shown) + len(row.output.shown) for row in calls),
+        reasoning=shown["reasoning"],
+        content=shown["content"],
+        raw=shown["raw"],
     )
+
+
+def _call_row(call: ToolCall, place: int, number: int, seen: _Seen) -> CallRow:
+    asked = (call.name, canonical_arguments(call.arguments))
+    output = call.output or ""
+    warned = output.endswith(TOOL_LOOP_WARNING)
+    plain = output.removesuffix(TOOL_LOOP_WARNING)
+    got = (*asked, None if call.output is None else plain)
+    seen.results[got] = seen.results.get(got, 0) + 1
+    before = seen.first.setdefault(asked, number)
+    return CallRow(
+        place=place,
+        call=call,
+        arguments=cut(indented(call.arguments), lines=ARGUMENT_LINES),
+        output=cut(plain),
+        status=NO_SUCH_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
+        error=_error(call),
+        warning=TOOL_LOOP_WARNING.strip() if warned else "",
+        repeats=before if before < number else None,
+        same=seen.results[got],
+        headline=f"{call.name} {_line(call.arguments)}",
+        result=_line(plain),
+    )
+
+
+def call_text(call: ToolCall, what: str) -> str:
+    """The whole text that a call's block shows the beginning of."""
+    if what == "arguments":
+        return indented(call.arguments)
+    return (call.output or "").removesuffix(TOOL_LOOP_WARNING)
+
+
+def turn_text(trajectory: Trajectory, turn: Turn, what: str) -> str:
+    """The whole text that a turn's block shows the beginning of."""
+    whole = {"reasoning": turn.reasoning, "content": turn.content, "raw": turn.text}[what]
+    return _without_loop(whole) if _token_loop(trajectory, turn) else whole
+
+
+def _line(text: str) -> str:
+    return " ".join(text[: 4 * HEADLINE].split())[:HEADLINE] + ("…" if len(text) > HEADLINE else "")
+
+
+def _token_loop(trajectory: Trajectory, turn: Turn) -> TokenLoop | None:
+    kinds = trajectory.kinds[turn.start : turn.end]
+    masked = sum(kind == TokenKind.LOOP for kind in kinds)
+    if not masked:
+        return None
+    found = loop_at_end(trajectory.ids[turn.start : turn.end])
+    whole = turn.text
+    folded = whole[len(_without_loop(whole)) :]
+    if found is None:
+        return TokenLoop(0, 0, 0, masked, cut(folded))
+    trained = max(0, len(kinds) - found.start - masked)
+    return TokenLoop(found.period, found.times, trained, masked, cut(folded))
+
+
+def _without_loop(text: str) -> str:
+    """The text with the first two periods of what it repeats at its end."""
+    found = loop_at_end(text)
+    return text if found is None else text[: found.kept]
 
 
 def _is_unknown(call: ToolCall) -> bool:
@@ -138,6 +249,9 @@ def verdict(trajectory: Trajectory, rows: Sequence[TurnRow]) -> str:
     most = max((call.same for row in rows for call in row.calls), default=0)
     is_loop = most >= REPEATS_OF_A_LOOP or (most > 1 and trajectory.stop in LOOP_STOPS)
     repeated = f" The same call gave the same result {most} times." if is_loop else ""
+    masked = sum(row.loop.masked for row in rows if row.loop)
+    if masked:
+        repeated += f" {masked} of {trajectory.sampled_tokens} sampled tokens are masked."
     if trajectory.reward is None:
         cause = f" ({trajectory.cause})" if trajectory.cause else ""
         return (

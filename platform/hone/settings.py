@@ -12,7 +12,19 @@ from pathlib import Path
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from hone.core.environment import database, flag, folder, json_object, one_of, whole_number, words
+from graders.sandbox import limits
+from hone.core.environment import (
+    amount,
+    chosen,
+    database,
+    flag,
+    folder,
+    json_object,
+    one_of,
+    server_url,
+    whole_number,
+    words,
+)
 from hone.core.net.policy import OutboundPolicy
 
 PACKAGE = Path(__file__).resolve().parent
@@ -57,6 +69,28 @@ try:
 except ValueError as error:
     raise ImproperlyConfigured(f"HONE_OUTBOUND_ALLOW: {error}") from error
 
+ENGINE_PROCESSES = whole_number("HONE_ENGINE_PROCESSES", 1)
+SAMPLER_URL = server_url("SAMPLER_URL")
+"""A completions server with token ids that samples for jobs; empty: the engine samples itself."""
+SAMPLER_DIALECT = one_of("SAMPLER_DIALECT", ("vllm", "sglang"), "vllm")
+SAMPLER_PROCESSED_LOGPROBS = flag("SAMPLER_PROCESSED_LOGPROBS")
+SAMPLER_KEY = os.environ.get("SAMPLER_KEY", "")
+
+try:
+    limits.from_environment()
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from error
+
+HOUR_PRICE = amount("HONE_HOUR_PRICE")
+"""What an hour of a training worker costs, for estimates; None: they say hours only."""
+CURRENCY = os.environ.get("HONE_CURRENCY") or "USD"
+
+QUOTA_HOURS = amount("HONE_QUOTA_HOURS")
+"""Hours of engines that an organisation should stay below in a month; None: no limit is named."""
+EXPORTS = chosen("HONE_EXPORT", ("wandb", "mlflow", "trackio"))
+"""Trackers that the metrics of a finished job are exported to."""
+EXPORT_DIR = Path(os.environ.get("HONE_EXPORT_DIR") or DATA_DIR / "exports")
+
 MAX_DATASET_ROWS = whole_number("HONE_MAX_DATASET_ROWS", 50_000)
 MAX_DATASET_BYTES = whole_number("HONE_MAX_DATASET_BYTES", 512 * 1024 * 1024)
 
@@ -78,12 +112,19 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "hone.core.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Before all that answers, style sheets and pictures too: nothing leaves without a policy.
     "csp.middleware.CSPMiddleware",
+    "hone.core.middleware.DataPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hone.core.assets.AssetsMiddleware",
+    # Behind static files, which are packed when they are stored.
+    "hone.core.middleware.PackedPagesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hone.accounts.keys.KeyMiddleware",
     # Before the CSRF check, which reads the whole form: nothing is read from a stranger.
     "hone.accounts.middleware.SignInMiddleware",
     "hone.core.middleware.ArrivalMiddleware",
@@ -110,9 +151,10 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "hone.accounts.context.organisation",
+                "jobs.context.bar",
             ],
             "builtins": ["django.templatetags.static"],
-            "libraries": {"figures": "hone.core.figures"},
+            "libraries": {"figures": "hone.core.figures", "assets": "hone.core.assets"},
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
@@ -122,6 +164,8 @@ TEMPLATES = [
         },
     }
 ]
+
+FORM_RENDERER = "hone.core.rendering.OwnTemplates"
 
 _SQLITE = {
     "transaction_mode": "IMMEDIATE",
@@ -166,6 +210,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 UPLOAD_ADDRESSES = frozenset({"dataset-new", "dataset-version-new"})
 """Names of the addresses that take a file; all others take a form of that size."""
 
+LARGEST_UPLOAD_PART = 64 * 1024 * 1024
+UPLOAD_PART_ADDRESSES = frozenset({"upload-part"})
+"""Names of the addresses that take a part of a file, of that size at most."""
+
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -207,7 +255,16 @@ LOG_LEVEL = one_of("HONE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRIT
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request": {"()": "hone.core.request_ids.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"}
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }

@@ -7,6 +7,8 @@ from django.views.generic import RedirectView
 
 from hone.core import health
 
+handler500 = "hone.core.request_ids.server_error"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/jobs/"), name="home"),
     path("healthz", health.healthz, name="healthz"),
@@ -16,4 +18,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("hone.tools.urls")),
     path("", include("graders.urls")),
     path("", include("jobs.urls")),
+    path("", include("hone.search.urls")),
 ]

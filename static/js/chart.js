@@ -1,19 +1,21 @@
-// Draws one chart with uPlot. Colours are names of style-sheet tokens, read at drawing time.
+// How one chart is drawn with uPlot. Colours are names of style-sheet tokens, read at drawing time.
 (() => {
   "use strict";
   const THIN = "\u202f";
-  const absent = "–";
   const formats = {
     reward: (v) => v.toFixed(3),
+    signed: (v) => (v < 0 ? "" : "+") + v.toFixed(2),
     decimal: (v) => v.toFixed(1),
     small: (v) => (v ? v.toExponential(1) : "0"),
     share: (v) => (100 * v).toFixed(v && Math.abs(v) < 0.1 ? 1 : 0) + THIN + "%",
     count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", THIN),
-    seconds: (v) => v.toFixed(v < 10 ? 1 : 0) + THIN + "s",
+    seconds: (v) => (Math.abs(v) < 1 ? (1000 * v).toFixed(0) + THIN + "ms" : v.toFixed(v < 10 ? 1 : 0) + THIN + "s"),
   };
-  const write = (unit, value) => (value == null ? absent : formats[unit](value).replace("-", "−"));
+  const write = (unit, value) => (value == null ? "–" : formats[unit](value).replace("-", "−"));
   const ticked = (unit, value) => (unit === "reward" ? value.toFixed(2).replace("-", "−") : write(unit, value));
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const isStack = (chart) => chart.kind === "stack";
+  const known = (values) => values.filter((value) => value != null).length;
 
   // A stack is drawn from its full height down, so that each layer covers the ones behind it.
   const stacked = (series) => {
@@ -21,37 +23,36 @@
     series.forEach((line, at) => sums.push(line.values.map((v, i) => (at ? sums[at - 1][i] : 0) + (v || 0))));
     return sums.reverse();
   };
+  // Beside a line stand its raw values (where it is smoothed) and the two edges of its band.
+  const behind = (line) => [line.raw, ...(line.dots ? [] : [line.low, line.high])].filter((values) => values?.length);
   const columns = (chart) => [
-    chart.steps,
-    ...(chart.kind === "line" ? chart.series.map((line) => line.values) : stacked(chart.series)),
+    chart.steps, ...(isStack(chart) ? stacked(chart.series) : chart.series.flatMap((line) => [line.values, ...behind(line)])),
   ];
-
-  const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
-  const lineSeries = (line) => {
+  const drawnAs = (line) => {
     const colour = token(line.colour);
-    return {
-      label: line.label, stroke: colour, width: 2, spanGaps: true,
-      dash: line.dashed ? [6, 4] : undefined,
-      points: { show: line.dots || line.values.filter((v) => v != null).length < 2, size: 7, fill: colour, stroke: colour },
-    };
+    const faint = { stroke: `${colour}55`, width: 1, points: { show: false } };
+    const points = { show: line.dots || known(line.values) < 2, size: 7, fill: colour, stroke: colour };
+    const main = { label: line.label, stroke: colour, width: line.dots ? 0 : 2, dash: line.dashed ? [6, 4] : undefined, points };
+    return [main, ...behind(line).map((values) => (values === line.raw ? faint : { ...faint, width: 0 }))];
   };
-  const layerSeries = (line) => ({
-    label: line.label, fill: token(line.colour), width: 0,
-    paths: uPlot.paths.bars({ size: [0.9, 60] }), points: { show: false },
+  const layer = (line) => ({ label: line.label, fill: token(line.colour), width: 0, paths: uPlot.paths.bars({ size: [0.95, 60] }), points: { show: false } });
+  const bands = (chart) => {
+    let at = 1;
+    return isStack(chart) ? [] : chart.series.flatMap((line) => {
+      const count = behind(line).length;
+      at += 1 + count;
+      return !line.dots && line.high?.length ? [{ series: [at - 1, at - 2], fill: `${token(line.colour)}2e` }] : [];
+    });
+  };
+  const whiskers = (held) => (plot) => held.chart.series.filter((line) => line.dots && line.high?.length).forEach((line) => {
+    plot.ctx.strokeStyle = token(line.colour);
+    plot.ctx.lineWidth = 1.5 * devicePixelRatio;
+    plot.ctx.beginPath();
+    held.chart.steps.forEach((step, i) => {
+      if (line.low[i] == null) return;
+      [["moveTo", line.low[i]], ["lineTo", line.high[i]]].forEach(([act, value]) => plot.ctx[act](plot.valToPos(step, "x", true), plot.valToPos(value, "y", true)));
+    });
+    plot.ctx.stroke();
   });
-
-  const options = (chart, box, hooks) => {
-        const axis = { stroke: token("text-3"), grid: { stroke: token("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
-    return {
-      width: box.clientWidth, height: 200, legend: { show: false }, hooks,
-      cursor: { sync: { key: "job" }, y: false, drag: { x: true, y: false } },
-      scales: { x: { time: false, range: (u, low, high) => [(low ?? 0) - 0.5, (high ?? 0) + 0.5] }, y: { range: (u, low, high) => [chart.low ?? low ?? 0, chart.high ?? (high > 0 ? high * 1.05 : 1)] } },
-      axes: [
-        { ...axis, size: 28, incrs: WHOLE },
-        { ...axis, size: 64, ...(chart.unit === "count" ? { incrs: WHOLE } : {}), values: (u, ticks) => ticks.map((v) => ticked(chart.unit, v)) },
-      ],
-      series: [{}, ...(chart.kind !== "line" ? [...chart.series].reverse().map(layerSeries) : chart.series.map(lineSeries))],
-    };
-  };
-  window.HoneChart = { columns, options, write };
+  window.HoneChart = { columns, drawnAs, layer, bands, whiskers, isStack, token, ticked, write };
 })();

@@ -1,53 +1,57 @@
-// Newer steps join the charts of a job as they are committed; arrow keys move the crosshair.
+// Newer steps join the charts as they are committed; a pointer over a chart holds them still.
 (() => {
   "use strict";
-  if (!window.HoneJobCharts) return;
-  const { panel, state, drawn, all } = window.HoneJobCharts;
+  const panel = document.querySelector("[data-series]");
+  if (!panel || !window.HoneCharts) return;
+  const { shown, draw } = window.HoneCharts;
+  const figures = () => [...panel.querySelectorAll("figure.chart")];
+  const still = () => matchMedia("(hover: hover)").matches && panel.matches(":hover");
+  const tells = (chart) => chart.series.some((line) => line.values.some((value) => value != null));
 
   const join = (old, fresh) => ({
-    ...old,
-    low: Math.min(old.low ?? Infinity, fresh.low ?? Infinity),
-    high: old.high == null ? null : Math.max(old.high, fresh.high),
+    ...fresh,
     steps: old.steps.concat(fresh.steps),
-    series: old.series.map((line, i) => ({ ...line, values: line.values.concat(fresh.series[i].values) })),
+    series: old.series.map((line, i) => ({ ...line, values: line.values.concat(fresh.series[i].values), ...edges(line, fresh.series[i]) })),
   });
+  const edges = (line, fresh) => Object.fromEntries(["low", "high", "raw"].map((name) => [name, (line[name] ?? []).concat(fresh[name] ?? [])]));
   const labels = (chart) => chart.series.map((line) => line.label).join("\n");
   const load = async (after) => {
-    const answer = await fetch(`${panel.dataset.series}?after=${after}`, { headers: { Accept: "application/json" } });
-    return answer.ok && !answer.redirected ? (await answer.json()).charts : null;
+    const address = new URL(panel.dataset.series, location.href);
+    address.search = location.search;
+    if (after != null) address.searchParams.set("after", after);
+    const answer = await fetch(address, { headers: { Accept: "application/json" } });
+    return answer.ok && !answer.redirected ? answer.json() : null;
   };
-  const newest = () => Math.max(-1, ...state.charts.flatMap((chart) => chart.steps.slice(-1)));
-  const grown = async () => {
-    const fresh = await load(newest());
-    if (!fresh) return null;
-    const same = fresh.every((chart, i) => labels(state.charts[i]) === labels(chart));
-    return same ? state.charts.map((chart, i) => join(chart, fresh[i])) : load(-1);
-  };
+  // Where lines came or went, or points are whole buckets, the page takes all charts anew.
+  const show = (answer) => figures().forEach((figure) => {
+    const fresh = answer.charts.find((chart) => figure.id === `chart-${chart.key}`);
+    const old = shown.get(figure)?.chart;
+    if (!fresh) return;
+    draw(figure, answer.whole || !old ? fresh : join(old, fresh));
+  });
+  const fits = (answer) => answer.whole || figures().every((figure) => {
+    const fresh = answer.charts.find((chart) => figure.id === `chart-${chart.key}`);
+    const old = shown.get(figure)?.chart;
+    return !fresh || (old ? labels(old) === labels(fresh) : !tells(fresh));
+  });
+  // Many points are left out of the page: its picture stands until they are here.
+  if (figures().some((figure) => !figure.hidden && !figure.querySelector("script"))) load().then((answer) => answer && show(answer));
   let busy = false;
-  let again = false;
+  let due = false;
   const grow = async () => {
-    again = busy;
-    if (busy) return;
+    due = true;
+    if (busy || still()) return;
     busy = true;
+    due = false;
     try {
-      state.charts = (await grown()) ?? state.charts;
-      all();
+      const newest = Math.max(-1, ...[...shown.values()].map(({ chart }) => chart.steps.at(-1) ?? -1));
+      const answer = await load(newest);
+      if (answer) show(fits(answer) ? answer : ((await load()) ?? answer));
     } finally {
       busy = false;
     }
-    if (again) grow();
+    if (due) grow();
   };
-
-  panel.addEventListener("keydown", (event) => {
-    const figure = event.target.closest(".plot-box")?.closest("figure");
-    const plot = figure && drawn.get(figure.id.slice("chart-".length));
-    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!plot || (!move && event.key !== "Enter")) return;
-    const steps = plot.data[0];
-    const at = Math.min(Math.max((plot.cursor.idx ?? steps.length) + (move ?? 0) * (event.shiftKey ? 10 : 1), 0), steps.length - 1);
-    event.preventDefault();
-    if (move) plot.setCursor({ left: plot.valToPos(steps[at], "x"), top: 0 });
-    else location.assign(`${panel.dataset.trajectories}?step=${steps[at]}`);
-  });
+  panel.addEventListener("pointerleave", () => due && grow());
   document.body.addEventListener("job-step", grow);
 })();

@@ -35,6 +35,22 @@ def test_what_is_no_length_of_time_is_named(monkeypatch: pytest.MonkeyPatch, val
     )
 
 
+@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", "2,50"])
+def test_what_is_no_amount_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HONE_X", value)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        environment.amount("HONE_X")
+    assert str(caught.value) == (
+        f"HONE_X is {value!r}, which is no amount. Set it to one, as 2.5, or unset it."
+    )
+
+
+def test_an_amount_may_be_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.amount("HONE_X") is None
+    monkeypatch.setenv("HONE_X", "2.5")
+    assert environment.amount("HONE_X") == 2.5
+
+
 def test_a_length_of_time_may_be_a_part_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HONE_X", "0.25")
     assert environment.seconds("HONE_X", 30.0) == 0.25
@@ -141,3 +157,23 @@ def test_a_command_ends_with_the_sentence_alone(
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"✗ settings  {said}")
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_server_s_address_is_whole_or_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HONE_X", "")
+    assert environment.server_url("HONE_X") == ""
+    monkeypatch.setenv("HONE_X", "http://10.1.2.3:8000/")
+    assert environment.server_url("HONE_X") == "http://10.1.2.3:8000"
+    for value, reason in (
+        ("10.1.2.3:8000", "The URL's scheme is"),
+        ("http://me:pa55@10.1.2.3", "The URL holds a user name or password."),
+        ("http://", "The URL names no host."),
+    ):
+        monkeypatch.setenv("HONE_X", value)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            environment.server_url("HONE_X")
+        assert str(caught.value).startswith(f"HONE_X cannot be used. {reason}")
+        assert str(caught.value).endswith("Write http://host:port, or unset it.")
+        assert "pa55" not in str(caught.value)

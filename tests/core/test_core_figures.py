@@ -16,6 +16,7 @@ FILTERS: list[Callable[[float | None], str]] = [
     figures.decimal,
     figures.small,
     figures.duration,
+    figures.hours,
     figures.size,
 ]
 
@@ -37,6 +38,10 @@ def test_what_is_absent_is_a_dash(shown: Callable[[float | None], str]) -> None:
         (figures.reward, -1, "−1.000"),
         (figures.signed, 0.3, "+0.30"),
         (figures.signed, -0.03, "−0.03"),
+        (figures.signed, -0.00001, "0.00"),
+        (figures.signed, 0.004, "0.00"),
+        (figures.signed, 0.0, "0.00"),
+        (figures.signed, -0.006, "−0.01"),
         (figures.share, 0, "0 %"),
         (figures.share, 0.012, "1.2 %"),
         (figures.share, 0.65, "65 %"),
@@ -50,6 +55,9 @@ def test_what_is_absent_is_a_dash(shown: Callable[[float | None], str]) -> None:
         (figures.duration, 59.99, "1 min 00 s"),
         (figures.duration, 84, "1 min 24 s"),
         (figures.duration, 3840, "1 h 04 min"),
+        (figures.hours, 113_040, "31.4 h"),
+        (figures.hours, 84, "0.02 h"),
+        (figures.hours, 0, "0.0 h"),
         (figures.size, 312, "312 B"),
         (figures.size, 18_400_000, "18.4 MB"),
         (figures.size, 1000, "1.0 kB"),
@@ -70,6 +78,9 @@ def test_a_number_is_written_in_one_way(
         ("\x1b[31m", "⟦U+001B⟧[31m"),
         ("a\u200bb", "a⟦U+200B⟧b"),
         ("\u061c\u2066\ufeff\x85", "⟦U+061C⟧⟦U+2066⟧⟦U+FEFF⟧⟦U+0085⟧"),
+        ("tag\U000e0041", "tag⟦U+E0041⟧"),
+        ("soft\u00adfill\u3164\u2028", "soft⟦U+00AD⟧fill⟦U+3164⟧⟦U+2028⟧"),
+        ("e\u0301 ✓\ufe0f", "e\u0301 ✓\ufe0f"),
         (7, "7"),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_process_with_its_database_is_ready() -> None:
 
 @pytest.mark.django_db
 def test_a_missing_migration_is_named() -> None:
-    MigrationRecorder(connection).record_unapplied("tools", "0001_tools")
+    MigrationRecorder(connection).record_unapplied("sessions", "0001_initial")
     reply = Client().get("/readyz")
     assert (reply.status_code, reply.content) == (
         503,

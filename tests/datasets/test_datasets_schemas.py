@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from hone.datasets import schemas
 from hone.datasets.rows import Row, check_row
 from hone.datasets.schemas import LONGEST_SCHEMA, schema_fault
-from hone.tools import services as tools
+from hone.tools.services import register as tools
 
 
 def _sized(characters: int) -> dict[str, Any]:

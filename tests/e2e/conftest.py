@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from hone.demo.processes import ProcessGroup, tool_server, wait_for_port, workers
+from hone.demo.workspace import Workspace, tools_allow, workspace_seed
+from tests.database_url import database_url
+
+ROOT = Path(__file__).resolve().parents[2]
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "pages_jobs"))
 
@@ -32,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason="needs Chromium: install the system's package (`apt-get install chromium`)"
     )
     for item in items:
-        if Path(str(item.fspath)).parent.name == "e2e":
+        if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.slow)
             if CHROMIUM is None:
@@ -67,6 +74,38 @@ def complaints(context: BrowserContext) -> list[str]:
         "dialog", lambda dialog: (heard.append(f"dialog: {dialog.message}"), dialog.dismiss())
     )
     return heard
+
+
+@pytest.fixture
+def workspace(
+    transactional_db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workspace]:
+    """The demo's, with its tool server and the workers of an installation."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    settings.OUTBOUND_ALLOW = ()
+    monkeypatch.setenv("HONE_DEMO_PORT", str(port))
+    tools_allow()
+    group = ProcessGroup(
+        tmp_path / "logs",
+        {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}",
+            "DJANGO_SETTINGS_MODULE": "hone.settings",
+            "DATABASE_URL": database_url(),
+            "HONE_DATA_DIR": str(settings.DATA_DIR),
+            "HONE_OUTBOUND_ALLOW": f"127.0.0.1:{port}",
+        },
+    )
+    try:
+        group.start(tool_server(port))
+        assert wait_for_port(port, seconds=20, alive=group.running["tool-server"])
+        for program in workers(ROOT / "manage.py"):
+            group.start(program)
+        yield workspace_seed()
+    finally:
+        group.stop()
 
 
 def sign_in(page: Page, address: str, email: str, password: str = PASSWORD) -> None:

@@ -1,4 +1,4 @@
-"""The pages of tools and people in a real browser: axe finds nothing, nothing is too wide."""
+"""What the pages of tools say after a form: axe finds nothing, nothing is too wide."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
 
 from conftest import sign_in
-from hone.accounts.models import Membership, Organisation, User
+from hone.accounts.models import Organisation, User
 from hone.core.net.function_call import CallOutcome
 from hone.tools.models import Tool
-from hone.tools.services import ToolFields, tool_create
+from hone.tools.services import (
+    ToolFields,
+    tool_create,
+)
 
 WIDTHS = (1440, 390)
 SCHEMES = ("light", "dark")
@@ -66,7 +69,7 @@ def look(page: Page, name: str, pictures: Path | None) -> list[str]:
     return findings
 
 
-def test_the_pages_of_tools_and_people_are_clean(
+def test_what_a_tool_says_after_a_form_is_clean(
     transactional_db: None,
     live_server: LiveServer,
     page: Page,
@@ -74,35 +77,43 @@ def test_the_pages_of_tools_and_people_are_clean(
     complaints: list[str],
     monkeypatch: pytest.MonkeyPatch,
     alice: User,
-    bob: User,
     tool: Tool,
 ) -> None:
-    page.goto(f"{live_server.url}/login/")
-    findings = look(page, "sign_in", pictures)
+    findings: list[str] = []
     sign_in(page, live_server.url, "alice@example.org")
-    theirs = Membership.objects.get(user=bob)
-    for name, path in {
-        "tool": f"/tools/{tool.pk}/",
-        "tool_edit": f"/tools/{tool.pk}/edit/",
-        "members": "/settings/members/",
-        "member_password": f"/settings/members/{theirs.pk}/password/",
-    }.items():
-        page.goto(live_server.url + path)
-        findings += look(page, name, pictures)
     page.goto(f"{live_server.url}/tools/{tool.pk}/edit/")
     page.get_by_label("URL").fill("https://elsewhere.example.org/")
     page.get_by_role("button", name="Save v2").click()
     page.get_by_text("Type the value again").first.wait_for()
     findings += look(page, "tool_moved", pictures)
+    page.evaluate("document.querySelector('form[data-unsaved]').dataset.unsaved = 'no'")
     for name, outcome in OUTCOMES.items():
 
         async def called(*args: Any, outcome: CallOutcome = outcome) -> CallOutcome:
             return outcome
 
-        monkeypatch.setattr("hone.tools.services._call", called)
+        monkeypatch.setattr("hone.tools.services.trial.call_version", called)
         page.goto(f"{live_server.url}/tools/{tool.pk}/")
         page.get_by_role("button", name="Call", exact=True).click()
         page.get_by_text("The request").wait_for()
         findings += look(page, f"tool_{name}", pictures)
     assert findings == []
     assert complaints == []
+
+
+def test_leaving_a_changed_tool_asks_first(
+    transactional_db: None, live_server: LiveServer, page: Page, alice: User, tool: Tool
+) -> None:
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    sign_in(page, live_server.url, "alice@example.org")
+    address = f"{live_server.url}/tools/{tool.pk}/edit/"
+    page.goto(address)
+    page.get_by_role("link", name="Leave").click()
+    page.wait_for_url(f"**/tools/{tool.pk}/")
+    assert asked == []
+    page.goto(address)
+    page.get_by_label("Description").fill("Something else.")
+    page.get_by_role("link", name="Leave").click()
+    page.wait_for_url(f"**/tools/{tool.pk}/")
+    assert asked == ["beforeunload"]

@@ -18,6 +18,8 @@ CALM = {
     "solved": 1,
     "failed": 3,
     "validation": None,
+    "held_out": None,
+    "scored": 4,
     "updated": True,
 }
 
@@ -39,9 +41,13 @@ def metrics(**changes):
             "too_small": 0,
             "refilled": 0,
         },
+        "credit": {"turns_scored": now["scored"], "turns_unscored": 3},
     }
     if now["validation"] is not None:
-        found["validation"] = {"reward_mean": now["validation"]}
+        found["validation"] = {
+            "reward_mean": now["validation"],
+            "held_out_mean": now["held_out"],
+        }
     return found
 
 
@@ -73,6 +79,7 @@ def test_a_calm_run_says_nothing():
         ("mismatch", {"mismatch_kl": 0.011}, {"mismatch_kl": 0.01}),
         ("low_ess", {"effective_sample_size": 0.49}, {"effective_sample_size": 0.5}),
         ("length_up", {"tokens": 201.0}, {"tokens": 200.0}),
+        ("no_turn_scores", {"scored": 0}, {"scored": 1}),
     ],
 )
 def test_an_alarm_begins_just_beyond_its_bound(code, on, off):
@@ -168,6 +175,39 @@ def test_a_gap_says_that_the_held_out_check_is_flat():
     )
 
 
+def seen_by_two(validation, held_out):
+    """Ten steps without a rise of the train reward, evaluated by two graders."""
+    steps = evaluated(0.25, validation)
+    return [*steps[:-1], {**steps[-1], "held_out": held_out}]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "held_out", "expected"),
+    [
+        ((0.25, 0.5), (0.5, 0.5), [(20, "held_out_gap")]),
+        ((0.25, 0.5), (0.5, 0.25), [(20, "held_out_gap")]),
+        ((0.25, 0.5), (0.5, 0.75), []),
+        ((0.25, 0.3125), (0.5, 0.5), []),
+        ((0.25, 0.5), (None, 0.5), []),
+        ((0.25, 0.5), (0.5, None), []),
+    ],
+)
+def test_a_reward_that_a_second_grader_does_not_see_is_a_gap(rewards, held_out, expected):
+    first, second = zip(rewards, held_out, strict=True)
+    assert codes([*seen_by_two(*first), *seen_by_two(*second)]) == expected
+
+
+def test_a_held_out_gap_tells_both_changes():
+    ((_, message),) = run([*seen_by_two(0.25, 0.5), *seen_by_two(0.5, 0.375)])[1]
+    assert message.data == {
+        "from_step": 10,
+        "to_step": 20,
+        "validation_change": 0.25,
+        "held_out_change": -0.125,
+    }
+    assert "went from 0.500 to 0.375" in message.text
+
+
 def test_a_gap_needs_evaluations_ten_steps_apart():
     assert codes([*evaluated(0.25, 0.25), *evaluated(0.5, 0.25, steps=9)]) == []
 
@@ -218,7 +258,9 @@ def stormy(count=60):
                 "reward": 0.2 if number < 11 else 0.2 + 0.1 / 3 * (number % 10),
                 "tokens": 900 / 7 if number < 11 else 500.0 + (0 if bad else -400.0),
                 "signal": 0 if bad else 6,
-                "validation": 0.3 if number % 5 == 0 else None,
+                "validation": (0.3 if number < 45 else 0.6) if number % 5 == 0 else None,
+                "held_out": 0.4,
+                "scored": 0 if bad else 4,
             }
         )
     steps[35:] = [{**step, "reward": 0.15} for step in steps[35:]]

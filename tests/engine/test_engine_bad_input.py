@@ -27,8 +27,9 @@ from jobs.engine.control import ControlReader
 from jobs.engine.errors import RunFailed
 from jobs.engine.events import Failed, Finished, Paused
 from jobs.engine.learning.model import load_policy
+from jobs.engine.ranks import Alone
 from jobs.engine.reporting import EventWriter
-from jobs.engine.spec import Budgets, DataSpec, Handshake, JobSpec, ToolSpec
+from jobs.engine.spec import Budgets, CreditSpec, DataSpec, Handshake, JobSpec, LossSpec, ToolSpec
 
 ROOT = Path(__file__).parents[2]
 GRADER = {
@@ -62,7 +63,7 @@ def run(tiny_model_dir, tmp_path, monkeypatch):
         handshake = Handshake(spec=spec, run_dir=str(tmp_path / "run"))
         stream = io.BytesIO()
         control = ControlReader(None)
-        last = asyncio.run(run_to_event(handshake, EventWriter(stream), control))
+        last = asyncio.run(run_to_event(handshake, EventWriter(stream), control, Alone()))
         return last, [json.loads(line) for line in stream.getvalue().splitlines()]
 
     return run_job
@@ -80,8 +81,8 @@ def test_an_evaluation_is_step_0_and_exports_nothing(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"loss": "magic"}, "unknown_loss", "cispo"),
-        ({"advantage": "magic"}, "unknown_advantage", "mean_centred"),
+        ({"loss": LossSpec(name="magic")}, "unknown_loss", "cispo"),
+        ({"credit": CreditSpec(advantage="magic")}, "unknown_advantage", "mean_centred"),
         ({"grader": {"type": "magic"}}, "grader_invalid", "magic"),
         ({"model_path": "/nowhere/model"}, "model_not_found", "/nowhere/model"),
         ({"train": DataSpec(path="/gone/tasks.jsonl")}, "dataset_missing", "tasks.jsonl"),

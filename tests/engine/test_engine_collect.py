@@ -97,10 +97,17 @@ def alternating(trajectory, _task):
     return float(trajectory.sample % 2)
 
 
-def collect(spec, rule=alternating, runner=None, *, validation=False, position=0):
+def collect(spec, rule=alternating, runner=None, *, validation=False, position=0, recording=""):
     """The batch, the rounds that were asked for, and the events that were written."""
     stream, runner = io.BytesIO(), runner or InstantRunner()
-    collector = Collector(spec, runner, RuleGrader(rule), EventWriter(stream), retry_wait_s=0.0)
+    collector = Collector(
+        spec,
+        runner,
+        RuleGrader(rule),
+        EventWriter(stream),
+        recording_name=recording,
+        retry_wait_s=0.0,
+    )
     wanted = collector.validation(4) if validation else collector.training(4, position)
     try:
         batch = asyncio.run(wanted)
@@ -164,6 +171,16 @@ def test_a_dead_tool_server_pauses_the_run_after_three_tries(make_spec):
     )
     assert len(rounds) == 3
     assert [message["code"] for message in messages] == ["tool_unavailable"] * 2
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_recording_without_the_calls_fails_the_run_at_once(make_spec, validation):
+    miss = "The recording 'refunds' has no answer to ask with {}."
+    dead = InstantRunner(lambda _uid: StopReason.TOOL_FAULT, miss)
+    with pytest.raises(RunFailed, match="has no answer to ask with {}.*Record these calls") as end:
+        collect(make_spec(), runner=dead, validation=validation, recording="refunds")
+    assert end.value.code == "recording_incomplete"
+    assert len(dead.rounds) == 1
 
 
 def test_a_machine_that_is_too_slow_pauses_the_run_at_once(make_spec):

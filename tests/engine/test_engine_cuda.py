@@ -20,7 +20,7 @@ from jobs.engine.reporting import write_bodies
 from jobs.engine.sampling.base import SampleRequest
 from jobs.engine.sampling.local import LocalSampler
 from jobs.engine.saving import Saver
-from jobs.engine.spec import DataSpec, Handshake, JobSpec
+from jobs.engine.spec import DataSpec, Handshake, JobSpec, LoraSpec
 
 pytestmark = [
     pytest.mark.cuda,
@@ -48,7 +48,7 @@ def learner(tiny_model_dir):
         train=data,
         validation=data,
         grader={},
-        lora_rank=4,
+        lora=LoraSpec(rank=4),
         learning_rate=1e-3,
     )
     policy = load_policy(spec)
@@ -99,7 +99,7 @@ def rollouts(learner, make_trajectory):
 def test_sampler_and_trainer_agree_within_the_precision(learner, rollouts):
     differences = []
     for member in rollouts:
-        (batch,) = pack([member], [0.0], token_budget=len(member.ids))
+        (batch,) = pack([member], token_budget=len(member.ids))
         batch = batch.to(learner.policy.device)
         with torch.no_grad():
             logprobs_N, _ = token_logprobs(

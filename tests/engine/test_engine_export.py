@@ -21,7 +21,7 @@ from jobs.engine.learning.update import Learner
 from jobs.engine.prove import largest_difference
 from jobs.engine.reporting import write_bodies
 from jobs.engine.saving import Saver
-from jobs.engine.spec import DataSpec, Handshake, JobSpec
+from jobs.engine.spec import DataSpec, Handshake, JobSpec, LoraSpec
 
 
 def no_warning(code, text):
@@ -40,7 +40,7 @@ def trained(tiny_model_dir, tmp_path, make_trajectory):
         train=data,
         validation=data,
         grader={},
-        lora_rank=2,
+        lora=LoraSpec(rank=2),
         temperature=0.7,
     )
     policy = load_policy(spec)
@@ -84,10 +84,19 @@ def written(trained, folder, change=lambda tensors: tensors):
 
 
 def test_plain_peft_agrees_with_the_trainer(trained, tmp_path):
-    worst, tokens = largest_difference(*written(trained, tmp_path / "export"))
+    worst, tokens, from_base = largest_difference(*written(trained, tmp_path / "export"))
     assert worst <= 1e-5
     assert tokens == 3 * 12
+    assert from_base > 0.01
     check_proof(worst, tokens, torch.float32)
+
+
+def test_the_proof_says_where_an_adapter_answers_as_the_base_model_does(trained, tmp_path):
+    def change(tensors):
+        return {name: tensor * 0 for name, tensor in tensors.items()}
+
+    _, _, from_base = largest_difference(*written(trained, tmp_path / "export", change))
+    assert from_base == 0.0
 
 
 def test_one_changed_weight_is_found(trained, tmp_path):
@@ -96,7 +105,7 @@ def test_one_changed_weight_is_found(trained, tmp_path):
         tensors[first][0, 0] += 0.5
         return tensors
 
-    worst, tokens = largest_difference(*written(trained, tmp_path / "export", change))
+    worst, tokens, _ = largest_difference(*written(trained, tmp_path / "export", change))
     with pytest.raises(RunFailed, match="not the trained model") as failed:
         check_proof(worst, tokens, torch.float32)
     assert failed.value.code == "adapter_mismatch"
@@ -106,7 +115,7 @@ def test_weights_that_are_no_numbers_are_found(trained, tmp_path):
     def change(tensors):
         return {name: tensor * math.nan for name, tensor in tensors.items()}
 
-    worst, _ = largest_difference(*written(trained, tmp_path / "export", change))
+    worst, _, _ = largest_difference(*written(trained, tmp_path / "export", change))
     assert worst == math.inf
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from jobs.engine.credit.groups import Group, Signal
-from jobs.engine.metrics import group_stats, is_looped, percentile, rollout_stats
+from jobs.engine.metrics import group_stats, is_looped, percentile, reward_interval, rollout_stats
 from jobs.engine.types import StopReason
 
 
@@ -47,6 +47,25 @@ def test_calls_and_tokens_are_of_rollouts_that_no_fault_ended(batch):
     assert stats["tokens_p99"] == pytest.approx(5.96)
     assert stats["total_tokens_mean"] == 5.0
     assert stats["loop_rate"] == 0.0
+
+
+def test_calls_and_latencies_have_a_middle_and_an_end(batch):
+    stats = rollout_stats(batch, ["read", "search"])
+    assert (stats["tool_calls_p50"], stats["tool_calls_max"]) == (1, 3)
+    assert stats["tool_seconds_p99"] == pytest.approx(2.96)
+
+
+def test_the_interval_of_a_mean_reward_is_over_tasks(batch, make_trajectory):
+    stats = rollout_stats(batch[:1], ["read"])
+    assert (stats["reward_low"], stats["reward_high"]) == (None, None)
+    same = [make_trajectory(str(n), 0.25) for n in range(4)]
+    for number, member in enumerate(same):
+        member.row = number
+    assert reward_interval(same) == {"reward_low": 0.25, "reward_high": 0.25}
+    same[0].reward = 1.0
+    found = reward_interval(same)
+    assert found == reward_interval(same)
+    assert (found["reward_low"], found["reward_high"]) == (0.25, 0.8125)
 
 
 def test_stops_and_tools_are_of_all_rollouts(batch):

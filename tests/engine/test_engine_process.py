@@ -17,7 +17,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobs.engine.spec import Budgets, DataSpec, Handshake, JobSpec, ResumePoint, ToolSpec
+from jobs.engine.spec import (
+    Budgets,
+    Control,
+    DataSpec,
+    Handshake,
+    JobSpec,
+    LoraSpec,
+    ResumePoint,
+    ToolSpec,
+)
 
 ROOT = Path(__file__).parents[2]
 GRADER = {
@@ -85,7 +94,7 @@ def make_spec(talkative_dir, tool_port, tmp_path):
             "groups_per_step": 2,
             "group_size": 3,
             "learning_rate": 1e-2,
-            "lora_rank": 4,
+            "lora": LoraSpec(rank=4),
             "eval_interval": 4,
             "deterministic": True,
         }
@@ -97,12 +106,13 @@ def make_spec(talkative_dir, tool_port, tmp_path):
 class Engine:
     """One engine process and what it said."""
 
-    def __init__(self, spec, run_dir, **handshake):
+    def __init__(self, spec, run_dir, ranks=1, **handshake):
+        spread = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
         shake = Handshake(
             spec=spec, run_dir=str(run_dir), allow_networks=("127.0.0.1/32",), **handshake
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.engine"],
+            [sys.executable, "-m", *(spread if ranks > 1 else []), "jobs.engine"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -155,6 +165,18 @@ def resume_point(steps):
         "resume": ResumePoint(ref["step"], ref["path"], ref["manifest_sha256"]),
         "last_step": ref["step"],
     }
+
+
+def children(pid):
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def gone(pids):
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def learning(steps):
@@ -218,6 +240,36 @@ def test_a_run_that_is_killed_again_and_again_equals_one_that_is_not(make_spec, 
     assert [e["step"] for e in steps] == list(range(7))
     assert learning(steps) == learning(straight.steps)
     assert checkpoint_hashes(tmp_path / "b", 6) == checkpoint_hashes(tmp_path / "a", 6)
+
+
+@pytest.mark.slow
+def test_a_job_over_two_ranks_is_the_job_of_one(make_spec, tmp_path):
+    spec = make_spec(steps=2, groups_per_step=3)
+    alone, spread = Engine(spec, tmp_path / "a"), Engine(spec, tmp_path / "b", ranks=2)
+    assert (alone.finish()["event"], spread.finish()["event"]) == ("Finished", "Finished")
+    assert [e["step"] for e in spread.steps] == [0, 1, 2]
+    for one, two in zip(alone.steps, spread.steps, strict=True):
+        rows = [[(r["uid"], r["reward"]) for r in e["trajectories"]] for e in (one, two)]
+        assert rows[0] == rows[1]
+    told = [e["metrics"]["learning"]["grad_norm"] for e in (alone.steps[1], spread.steps[1])]
+    assert told[1] == pytest.approx(told[0], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_job_over_two_ranks_pauses_when_asked(make_spec, tmp_path):
+    engine = Engine(make_spec(steps=500), tmp_path / "run", ranks=2)
+    engine.wait_for_step(1)
+    engine.say(Control("pause"))
+    deadline = time.monotonic() + 120
+    while engine.events[-1]["event"] != "Paused" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ranks = children(engine.process.pid)
+    # As the supervisor does: torchrun would wait for the rank that still waits for the first.
+    engine.process.kill()
+    engine.finish()
+    assert engine.events[-1]["event"] == "Paused"
+    assert len(ranks) in {1, 2}
+    assert gone(ranks)
 
 
 @pytest.mark.slow

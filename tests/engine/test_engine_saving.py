@@ -14,12 +14,12 @@ from jobs.engine.learning.losses.registry import loss_named
 from jobs.engine.learning.model import load_policy
 from jobs.engine.learning.update import Learner
 from jobs.engine.saving import Saver, config_hash
-from jobs.engine.spec import Control, DataSpec, Handshake, JobSpec, ResumePoint, ToolSpec
+from jobs.engine.spec import Control, DataSpec, Handshake, JobSpec, LoraSpec, ResumePoint, ToolSpec
 
 
 def make_spec(model_dir, **changes):
     data = DataSpec(path="tasks.jsonl")
-    fields = {"train": data, "validation": data, "grader": {}, "lora_rank": 2, "steps": 9}
+    fields = {"train": data, "validation": data, "grader": {}, "lora": LoraSpec(rank=2), "steps": 9}
     return JobSpec(run_id="r", model_path=str(model_dir), device="cpu", **(fields | changes))
 
 
@@ -33,7 +33,7 @@ def make_saver(tiny_model_dir, policy, tmp_path):
     def make(control=None, *, warn=print, changes=None, **handshake):
         spec = make_spec(tiny_model_dir, **(changes or {}))
         shake = Handshake(spec=spec, run_dir=str(tmp_path), **handshake)
-        learner = Learner(policy, spec, loss_named(spec.loss))
+        learner = Learner(policy, spec, loss_named(spec.loss.name))
         return Saver(shake, learner, control or ControlReader(None), warn)
 
     return make
@@ -102,7 +102,8 @@ def test_a_done_step_without_a_checkpoint_is_never_started_again_from_nothing(ma
 
 
 @pytest.mark.parametrize(
-    "changes", [{"lora_rank": 4}, {"seed": 7}, {"learning_rate": 1.0}, {"grader": {"a": 1}}]
+    "changes",
+    [{"lora": LoraSpec(rank=4)}, {"seed": 7}, {"learning_rate": 1.0}, {"grader": {"a": 1}}],
 )
 def test_a_checkpoint_of_another_job_is_refused(make_saver, changes):
     _, refs = run_steps(make_saver(), [0.5])

@@ -28,9 +28,7 @@ MODES = [
 
 def opened(bwrap: bool, *, wall_s: float = 10.0) -> Iterator[PythonSandbox]:
     """A sandbox with short limits in which code may call C: the kernel's limits are on trial."""
-    with PythonSandbox(
-        wall_s=wall_s, memory_bytes=512 * 1024 * 1024, bwrap=bwrap, foreign_calls=True
-    ) as sandbox:
+    with PythonSandbox(wall_s=wall_s, bwrap=bwrap, foreign_calls=True) as sandbox:
         yield sandbox
 
 

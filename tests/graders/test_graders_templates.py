@@ -102,7 +102,7 @@ def test_paths_that_cannot_be_read_are_refused(text: str) -> None:
         (
             "{{sample.outptu_text}}",
             "{{sample.outptu_text}} is nothing that a sample has. It has output_text, output_json, "
-            "output_tools, choices, output_audio. Did you mean `output_text`?",
+            "output_tools, choices, output_audio, turn, usage. Did you mean `output_text`?",
         ),
         ("{{item.x}}" * 101, "It reads 101 variables; at most 100 are possible."),
     ],

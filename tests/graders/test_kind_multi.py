@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from test_kind_contract import KindContract
 
-from graders.kinds.base import GraderSpecError
+from graders.kinds.base import GraderSpecError, TokenUsage
+from graders.kinds.judging.embeddings import Embedded
+from graders.kinds.judging.judges import NoJudges
 from graders.kinds.multi.formula import Formula, FormulaError
+from graders.kinds.outside import Outside
 from graders.kinds.registry import load_grader, validate_spec
 
 
@@ -20,6 +24,14 @@ def check(reference: str) -> dict[str, Any]:
         "reference": reference,
         "operation": "eq",
     }
+
+
+class Same(NoJudges):
+    """A judge to which all texts are alike."""
+
+    def embed(self, model: str, texts: Sequence[str]) -> Embedded:
+        usage = TokenUsage(prompt_tokens=2, total_tokens=3, cached_tokens=1)
+        return Embedded(vectors=[[1.0] for _ in texts], model="embed-1", usage=usage)
 
 
 class TestMulti(KindContract):
@@ -38,12 +50,36 @@ class TestMulti(KindContract):
         assert grading.error is not None
         assert grading.error.message.startswith("right: {{item.answer}} is missing")
 
+    def test_what_the_children_say_has_their_names_before_it(self) -> None:
+        number = {"type": "numeric_match", "input": "41", "reference": "42"}
+        graders = {"a": number, "right": check("x"), "b": number}
+        grading = self.grade(self.spec | {"graders": graders, "calculate_output": "a + b"})
+        assert grading.stdout == "a: 41 against 42\nb: 41 against 42"
+
     def test_a_formula_without_a_value_gives_no_reward(self) -> None:
         grading = self.grade(self.spec | {"calculate_output": "right / never"})
         assert (grading.reward, grading.parts) == (None, {"right": 1.0, "never": 0.0})
         assert grading.error is not None
         assert grading.error.code == "formula_parse"
         assert grading.error.message == "calculate_output: Division by zero: `/` of 1, 0."
+
+    def test_tokens_of_all_children_are_summed_by_model_also_where_one_fails(self) -> None:
+        close = check("x") | {"type": "text_similarity", "evaluation_metric": "cosine"}
+        del close["operation"]
+        graders = {"a": close, "b": close, "c": check("{{item.answer}}")}
+        spec = self.spec | {"graders": graders, "calculate_output": "a + b + c"}
+        grader = load_grader(spec, outside=Outside(judges=Same()))
+        for item, reward in ((self.item, 3.0), ({}, None)):
+            grading = grader.grade(self.sample, item)
+            assert (grading.reward, grading.usage, grading.sampled_model) == (
+                reward,
+                {
+                    "text-embedding-3-large": TokenUsage(
+                        prompt_tokens=4, total_tokens=6, cached_tokens=2
+                    )
+                },
+                None,
+            )
 
     def test_refuses_a_multi_inside(self) -> None:
         with pytest.raises(GraderSpecError, match="inside a multi") as refusal:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from test_kind_contract import KindContract
 
-from graders.kinds.base import GraderSpecError, Grading
+from graders.kinds.base import Grader, GraderSpecError, Grading
 from graders.kinds.registry import load_grader, validate_spec
+from graders.sandbox.client import PythonSandbox
+
+SANDBOX = PythonSandbox()
 
 
-class EchoRunner:
-    """Stands for a sandbox: rewards a source by whether the answer is the item's."""
-
-    def run(self, source: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Grading:
-        return Grading(reward=float(sample["output_text"] == item["answer"]), stdout=source[:3])
+@pytest.fixture(autouse=True, scope="module")
+def _closed() -> Iterator[None]:
+    with SANDBOX:
+        yield
 
 
 class TestPython(KindContract):
-    spec = {"type": "python", "source": "def grade(sample, item):\n    return 1.0\n"}
+    spec = {
+        "type": "python",
+        "source": "def grade(sample, item):\n"
+        "    return sample['output_text'] == item.get('answer') and 1.0 or 0.0\n",
+    }
     reward = 1.0
-    python = EchoRunner()
+    variables = set()
+
+    def load(self, spec: dict[str, Any]) -> Grader:
+        return load_grader(spec, python=SANDBOX)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +86,4 @@ def test_no_reward_but_a_finite_float_leaves_a_grader(reward: Any) -> None:
     grading = load_grader(TestPython.spec, python=Gives(reward)).grade(
         TestPython.sample, TestPython.item
     )
-    assert (grading.reward, grading.error and grading.error.code) == (None, "other")
+    assert (grading.reward, grading.error and grading.error.code) == (None, "unresponsive_reward")

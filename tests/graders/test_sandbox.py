@@ -153,6 +153,39 @@ def test_what_one_grading_patches_the_next_does_not_see(sandbox: PythonSandbox) 
     assert graded(sandbox, clean).reward == 6.0
 
 
+PLANTS = {
+    "a builtin": ("builtins.planted = 1", "hasattr(builtins, 'planted')"),
+    "a module": ("sys.modules['planted'] = sys", "'planted' in sys.modules"),
+    "an attribute": ("numpy.planted = 1", "hasattr(numpy, 'planted')"),
+    "a variable": ("os.environ['planted'] = '1'", "bool(os.environ)"),
+    "a path": ("sys.path.append('planted')", "'planted' in sys.path"),
+    "a finder": ("sys.meta_path.insert(0, len)", "len in sys.meta_path"),
+    "a limit": ("sys.setrecursionlimit(777)", "sys.getrecursionlimit() == 777"),
+    "a state": ("numpy.random.seed(7)", "numpy.random.rand() == 0.07630828937395717"),
+    "a mask": (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [10])",
+        "bool(signal.pthread_sigmask(signal.SIG_BLOCK, []))",
+    ),
+    "a temporary file": ("open('/tmp/planted', 'w').close()", "os.path.exists('/tmp/planted')"),
+}
+
+
+@pytest.mark.parametrize(("plant", "look"), PLANTS.values(), ids=PLANTS.keys())
+def test_nothing_survives_from_one_grading_to_the_next(
+    sandbox: PythonSandbox, plant: str, look: str
+) -> None:
+    """Each run looks before it plants: none finds what an earlier one left."""
+    source = f"""
+    import builtins, numpy, os, signal, sys
+    def grade(sample, item):
+        if {look}: return 1.0
+        try: {plant}
+        except PermissionError: return 0.5
+        return 0.5 if {look} else 0.0
+    """
+    assert [graded(sandbox, source).reward for _ in range(3)] == [0.5, 0.5, 0.5]
+
+
 def test_gradings_are_the_same_each_time(sandbox: PythonSandbox) -> None:
     source = "import random\ndef grade(sample, item): return random.random()"
     assert len({graded(sandbox, source).reward for _ in range(5)}) == 1
@@ -286,7 +319,7 @@ def test_a_source_of_256_kb_is_refused(sandbox: PythonSandbox) -> None:
     assert "256000 bytes" in grading.error.message
 
 
-@pytest.mark.parametrize(("megabytes", "fits"), [(256, True), (512, False)])
+@pytest.mark.parametrize(("megabytes", "fits"), [(500, True), (520, False)])
 def test_memory_is_limited_to_512_mb(sandbox: PythonSandbox, megabytes: int, fits: bool) -> None:
     source = f"def grade(sample, item): return len(bytearray({megabytes} << 20))"
     grading = graded(sandbox, source)

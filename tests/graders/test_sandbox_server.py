@@ -13,25 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import processes_below
 from sandboxes import MODES, graded, needs_landlock, needs_sandbox
 
 from graders.kinds.base import GradingError
-from graders.sandbox import Isolation, SandboxUnavailable, client, server
+from graders.sandbox import Isolation, SandboxUnavailable, client, command, server
 from graders.sandbox.client import PythonSandbox, read_ending
-
-
-def processes_below(pid: int) -> set[int]:
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")")[1].split()[1])
-        except OSError:
-            continue
-    below, found = {pid}, set[int]()
-    while below:
-        below = {child for child, parent in parents.items() if parent in below}
-        found |= below
-    return found
+from graders.sandbox.limits import Limits
 
 
 def gone_soon(pids: set[int]) -> bool:
@@ -67,6 +55,20 @@ def test_closing_leaves_no_process(bwrap: bool) -> None:
 
 
 @pytest.mark.parametrize("bwrap", MODES)
+def test_a_server_that_does_not_answer_is_killed_with_all_that_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, bwrap: bool
+) -> None:
+    monkeypatch.setattr(server, "CLOSE_S", 0.2)
+    before = processes_below(os.getpid())
+    opened = server.SandboxServer(server.ServerOptions(Limits(), bwrap=bwrap))
+    started = processes_below(os.getpid()) - before
+    for pid in started:
+        os.kill(pid, signal.SIGSTOP)
+    opened.close()
+    assert gone_soon(started)
+
+
+@pytest.mark.parametrize("bwrap", MODES)
 @pytest.mark.slow
 def test_a_server_that_dies_is_started_again_and_the_call_is_tried_again(bwrap: bool) -> None:
     with PythonSandbox(wall_s=20.0, bwrap=bwrap) as opened, ThreadPoolExecutor(1) as threads:
@@ -89,7 +91,9 @@ def test_a_forked_worker_gets_a_server_of_its_own() -> None:
         source = "def grade(sample, item): return 0.5"
         worker = os.fork()
         if worker == 0:
-            os._exit(0 if graded(opened, source).reward == 0.5 else 1)
+            reward = graded(opened, source).reward
+            opened.close()
+            os._exit(0 if reward == 0.5 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
         assert graded(opened, source).reward == 0.5
 
@@ -108,7 +112,7 @@ def test_two_servers_hash_alike(bwrap: bool) -> None:
 
 @pytest.mark.parametrize("bwrap", MODES)
 def test_a_grading_that_cannot_start_says_so(bwrap: bool) -> None:
-    opened = server.SandboxServer(server.ServerOptions(512 * 1024 * 1024, bwrap))
+    opened = server.SandboxServer(server.ServerOptions(Limits(), bwrap=bwrap))
     key = b"k" * 32
     try:
         error = read_ending(opened.call(b"no JSON", key, 10.0), key, 10.0).error
@@ -140,7 +144,7 @@ def test_a_server_that_cannot_be_started_again_is_a_passing_fault(
 
 
 def test_a_machine_that_isolates_nothing_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "probe", lambda: Isolation("none", "No seccomp."))
+    monkeypatch.setattr(command, "probe", lambda: Isolation("none", "No seccomp."))
     with pytest.raises(SandboxUnavailable, match="do not run here. No seccomp"):
         graded(PythonSandbox(), "def grade(sample, item): return 1")
 
@@ -149,22 +153,22 @@ def test_a_machine_that_isolates_nothing_refuses(monkeypatch: pytest.MonkeyPatch
 def test_a_restriction_without_effect_is_noticed_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "_program", _without_filter(server._program))
+    monkeypatch.setattr(command, "program", _without_filter(command.program))
     with pytest.raises(SandboxUnavailable, match="failed its own test"):
         PythonSandbox(bwrap=False).start()
 
 
 def _without_filter(program: Any) -> Any:
-    def changed(*arguments: Any) -> list[str]:
-        command: list[str] = program(*arguments)
-        at = command.index("-c") + 1
-        allow_all = "lambda machine: bytes.fromhex('060000000000ff7f')"
-        command[at] = command[at].replace(
+    def changed(*arguments: Any, **options: Any) -> list[str]:
+        words: list[str] = program(*arguments, **options)
+        at = words.index("-c") + 1
+        allow_all = "lambda machine, writing=False: bytes.fromhex('060000000000ff7f')"
+        words[at] = words[at].replace(
             "from graders.sandbox.zygote import main",
             f"from graders.sandbox import bpf; bpf.program = {allow_all}; "
             "from graders.sandbox.zygote import main",
         )
-        return command
+        return words
 
     return changed
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 
 from graders.selectors import latest_version
 from graders.services.authoring import grader_create
@@ -21,6 +22,7 @@ from hone.tools.services import ToolFields, tool_create
 from jobs.models import BaseModel, Job, Run
 from tests.database_url import database_url
 from tests.jobs.processes import Programs
+from tests.jobs.storage import Elsewhere
 
 FAKE = Path(__file__).parent / "fake_engine.py"
 
@@ -53,6 +55,17 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) 
 
     behave()
     return behave
+
+
+@pytest.fixture
+def elsewhere(settings: Any) -> Iterator[Elsewhere]:
+    """Files are stored elsewhere than in the folder of the runs."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {"BACKEND": "tests.jobs.storage.Elsewhere"},
+    }
+    yield default_storage
+    Elsewhere.refused = 0
 
 
 def task(number: int, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 `HONE_FAKE` holds JSON: `step_s` (time of a step), `crash_at` (exits there, always), `fail_at`
 (reports Failed), `pause_at` (reports a tool that does not answer, once per process),
-`disk_full_at` (reports a full disk, likewise), `deaf` (ignores pause and cancel).
+`disk_full_at` (reports a full disk, likewise), `deaf` (ignores pause and cancel), `calls` (1: a
+rollout begins with a turn that calls). A replay takes `replay_s` and ends as `replayed` says:
+`crash`, `fail`, `disk_full`, or else fields of `ReplayDone`. A preflight tries its slices;
+`lost_at` says which steps are lost to a tool.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Listener(threading.Thread):
         super().__init__(daemon=True)
         self.desired = "run"
         self.committed: int | None = None
+        self.available: tuple[int, ...] = ()
 
     def run(self) -> None:
         for line in sys.stdin.buffer:
@@ -43,6 +47,8 @@ class Listener(threading.Thread):
             self.desired = control.desired
             if control.committed is not None:
                 self.committed = control.committed
+            if control.available is not None:
+                self.available = control.available
         os._exit(3)
 
     def wait(self, seconds: float) -> str:
@@ -53,7 +59,11 @@ class Listener(threading.Thread):
         return self.desired
 
 
+CALL = types.ToolCall(id="call_1", name="lookup", arguments="{}", output="found", status="ok")
+
+
 def trajectory(step: int, epoch: int, sample: int) -> types.Trajectory:
+    calls = json.loads(os.environ.get("HONE_FAKE", "{}")).get("calls", 0)
     return types.Trajectory(
         uid=f"s{step}-{sample}",
         row=sample // 2,
@@ -67,7 +77,8 @@ def trajectory(step: int, epoch: int, sample: int) -> types.Trajectory:
         kinds=[0, 1],
         stop=types.StopReason.FINAL_ANSWER,
         reward=0.5,
-        turns=[types.Turn(index=0, start=1, end=2, text=f"epoch {epoch}", content="ok")],
+        turns=[types.Turn(index=0, start=1, end=2, text="", calls=[CALL])][:calls]
+        + [types.Turn(index=calls, start=1, end=2, text=f"epoch {epoch}", content="ok")],
     )
 
 
@@ -118,12 +129,14 @@ def checkpoint(run_dir: Path, step: int, validation: float | None) -> events.Che
     )
 
 
-def remove_old(run_dir: Path, newest: int, committed: int | None) -> None:
-    """As the engine: the newest two stay, and every one from the last committed step on."""
+def remove_old(run_dir: Path, newest: int, listener: Listener) -> None:
+    """As the engine: the newest two stay, every one from the last committed step on, and those
+    that the database still holds."""
+    committed = listener.committed
     oldest = newest - 1 if committed is None else min(newest - 1, committed)
     for step in range(oldest):
         folder = run_dir / f"checkpoints/step-{step:06d}"
-        if folder.is_dir():
+        if folder.is_dir() and step not in listener.available:
             shutil.rmtree(folder)
 
 
@@ -178,13 +191,122 @@ def resume_is_sound(handshake: spec.Handshake) -> bool:
     return hashlib.sha256(manifest.read_bytes()).hexdigest() == point.manifest_sha256
 
 
+def replayed(replay: spec.ReplaySpec, fake: dict[str, Any], listener: Listener) -> events.Event:
+    """Refuses what a real engine could not use; `heard` is the handshake's replay, for tests."""
+    told = dict(fake.get("replayed", {}))
+    if listener.wait(fake.get("replay_s", 0.0)) == "cancel":
+        return events.Cancelled()
+    if told.pop("crash", False):
+        os._exit(9)
+    if told.pop("disk_full", False):
+        return events.Paused(reason="disk_full", text="The disk is full.")
+    if text := told.pop("fail", ""):
+        return events.Failed(code="continuations_lost", text=text)
+    for path in (replay.bodies, *(point.path for point in replay.weights)):
+        if not Path(path).exists():
+            return events.Failed(code="missing", text=path)
+    fields: dict[str, Any] = {
+        "uid": replay.uid,
+        "turn": replay.turn,
+        "delta": 0.3,
+        "interval": (0.1, 0.5),
+        "n": 2 * replay.continuations - 1,
+        "unusable": 1,
+        "reason": "1 of 8 continuations are unusable",
+        "weights_step": replay.weights[0].step if replay.weights else 0,
+        "cost": {
+            "rollouts": 2 * replay.continuations,
+            "sampled_tokens": 70,
+            "tool_calls": 3,
+            "seconds": 1.5,
+            "heard": msgspec.to_builtins(replay),
+        },
+    }
+    return events.ReplayDone(**(fields | told))
+
+
+def tried(handshake: spec.Handshake, fake: dict[str, Any], listener: Listener) -> int:
+    """A preflight: the same reward for the first attempts, another for the last ones."""
+    wanted, size = handshake.preflight, handshake.spec.groups_per_step
+    assert wanted is not None
+    slices = [wanted.rows[at : at + size] for at in range(0, len(wanted.rows), size)]
+    for place, rows in enumerate(slices):
+        step = handshake.last_step + 1 + place
+        if listener.wait(fake.get("step_s", 0.01)) == "cancel":
+            emit(events.Cancelled())
+            return 0
+        if step == fake.get("crash_at") and handshake.epoch == 1:
+            os._exit(9)
+        lost = "tool_unavailable" if step in fake.get("lost_at", ()) else ""
+        left = len(slices) - place - 1
+        emit(slice_done(handshake, step, rows, wanted.attempts, lost=lost, total=step + left))
+        if lost and not wanted.is_last_try:
+            emit(events.Paused(reason="tool_unavailable", text="`refund` does not answer."))
+            return 0
+        if lost:
+            break
+    emit(events.Finished(seconds=1.5))
+    return 0
+
+
+def slice_done(
+    handshake: spec.Handshake,
+    step: int,
+    rows: tuple[int, ...],
+    attempts: int,
+    *,
+    lost: str,
+    total: int,
+) -> events.StepDone:
+    made = [
+        events.TrajectoryRow(
+            uid=f"p-{step}-{row}-{sample}",
+            split="preflight",
+            row=row,
+            group=str(row),
+            sample=sample,
+            reward=None if lost else float(sample == attempts - 1),
+            turns=1,
+            tool_calls=0,
+            tokens=5,
+            total_tokens=20,
+            stop="tool_fault" if lost else "final_answer",
+            cause="tool refund: HTTP 502" if lost else "",
+            offset=0,
+            length=1,
+        )
+        for row in rows
+        for sample in range(attempts)
+    ]
+    stats = {"n": len(made), "tokens_mean": 5.0, "tools": {}, "lost": lost, "lost_text": "502"}
+    return events.StepDone(
+        step=step,
+        total_steps=total,
+        metrics={
+            "preflight": stats,
+            "trial": {},
+            "seconds": {"rollout": 1.0, "grading": 0.0, "total": 1.0},
+        },
+        trajectories=tuple(made),
+    )
+
+
 def main() -> int:
     handshake = msgspec.json.decode(sys.stdin.buffer.readline(), type=spec.Handshake)
     fake = json.loads(os.environ.get("HONE_FAKE", "{}"))
-    run_dir, total = Path(handshake.run_dir), handshake.spec.steps
     listener = Listener()
     listener.start()
     sys.stderr.write("engine log: hello" + "\n")
+    if handshake.replay is not None:
+        emit(replayed(handshake.replay, fake, listener))
+        return 0
+    if handshake.preflight is not None:
+        return tried(handshake, fake, listener)
+    return trained(handshake, fake, listener)
+
+
+def trained(handshake: spec.Handshake, fake: dict[str, Any], listener: Listener) -> int:
+    run_dir, total = Path(handshake.run_dir), handshake.spec.steps
     if not resume_is_sound(handshake):
         emit(events.Failed(code="bad_resume", text=f"no checkpoint for {handshake.last_step}"))
         return 1
@@ -223,7 +345,7 @@ def main() -> int:
             emit(events.Paused(reason="disk_full", text="The disk of the run is full."))
             return 0
         emit(step_done(run_dir, step, total, handshake.epoch))
-        remove_old(run_dir, step, listener.committed)
+        remove_old(run_dir, step, listener)
     emit(events.Finished(seconds=2.5, adapter=adapter(run_dir, total), best_step=total))
     return 0
 

@@ -74,6 +74,7 @@ def test_the_doctor_finds_nothing_wrong_with_this_database_broker_and_storage(
     found = {finding.topic: finding for finding in doctor.findings()}
     assert list(found) == [
         "python", "device", "database", "broker", "storage", "disk", "sandbox",
+        "libraries",
     ]  # fmt: skip
     for topic in ("python", "database", "broker", "storage"):
         assert (found[topic].state, found[topic].mend) == ("ok", ""), found[topic]

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 
+from graders.models import GraderVersion
 from graders.sandbox import Isolation
 from graders.selectors import latest_version
+from graders.services import Wanted, fixture_create, typed_sample
 from graders.services.authoring import grader_create
 from hone.accounts.models import AuditEntry
 from hone.tools.services import ToolFields, tool_create
 from jobs.errors import JobRefused
 from jobs.models import Job, Run
 from jobs.selectors import inputs
-from jobs.services import checks, here
+from jobs.services import here, rows
 from jobs.services.checks import job_checks
 from jobs.services.create import job_create
 from jobs.services.request import JobRequest
@@ -208,6 +210,17 @@ def test_validation_rows_that_are_training_rows_are_refused(create, ask) -> None
     assert problems[0][2].startswith("12 of 12 validation rows are training rows too")
 
 
+@pytest.mark.parametrize(("twice", "state"), [(1, "warning"), (12, "problem")])
+def test_rows_held_out_of_a_file_with_few_repeats_only_warn(
+    organisation, alice, ask, twice, state
+) -> None:
+    tasks = [task(number) for number in range(24)]
+    version = make_dataset(organisation, alice, [*tasks, *tasks[:twice]])
+    request = replace(ask, train_version=version.pk, validation_version="", validation_share=0.5)
+    found = [check for check in job_checks(organisation, request).checks if check.code == "overlap"]
+    assert [check.state for check in found] == [state]
+
+
 def test_a_prompt_that_fills_the_budget_is_refused(create, ask) -> None:
     problems = refusal(create, replace(ask, hyperparameters={"max_total_tokens": 16}))
     assert [code for code, _, _ in problems] == ["prompt_too_long"]
@@ -369,7 +382,7 @@ def test_a_model_without_a_chat_template_is_a_problem(
 def test_rows_are_read_again_only_where_what_is_looked_for_differs(
     ask, organisation, alice, monkeypatch
 ) -> None:
-    checks._scanned.cache_clear()
+    rows.scanned.cache_clear()
     read: list[str] = []
     items = inputs.dataset_items
 
@@ -384,3 +397,26 @@ def test_rows_are_read_again_only_where_what_is_looked_for_differs(
     tool = make_tool(organisation, alice, "refund").pk
     job_checks(organisation, replace(ask, tool_versions=(tool,)))
     assert len(read) == 4
+
+
+def test_a_grader_whose_fixtures_fail_is_a_warning_and_no_problem(ask, organisation, alice) -> None:
+    grader = GraderVersion.objects.get(pk=ask.grader_version).grader
+
+    def keep(name: str, score: float) -> None:
+        fixture_create(
+            acting_user=alice,
+            grader=grader,
+            wanted=Wanted(name, score, score),
+            sample=typed_sample("4"),
+            item={"answer": "4"},
+        )
+
+    keep("right", 1)
+    assert ("ok", "1 of 1 fixtures get their score.") in sentences(organisation, ask, "Grader")
+    keep("wrong on purpose", 0)
+    said = dict(sentences(organisation, ask, "Grader"))
+    assert said["warning"] == (
+        f"1 of 2 fixtures of {grader.name} v1 do not get the score that they must get; “wrong on "
+        "purpose” gets 1.000. Mend the grader, or see why it was saved."
+    )
+    assert job_checks(organisation, ask).may_start

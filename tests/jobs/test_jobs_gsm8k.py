@@ -25,8 +25,10 @@ from hone.tools.services import ToolFields, tool_create
 from jobs.models import JobEvent, JobStep, Run, Trajectory
 from jobs.services.create import job_create
 from jobs.services.models_list import base_model_add
+from jobs.services.preflights import preflight_create
 from jobs.services.request import JobRequest
 from jobs.supervisor.supervise import supervise
+from jobs.workbench.preflight_report import preflight_report
 from tests.gsm8k import FILE, needed
 
 ROWS = 200
@@ -85,31 +87,34 @@ def calculator(alice: User, organisation: Organisation, settings: Any) -> Iterat
         server.wait(10)
 
 
-def test_gsm8k_on_the_tiny_model_ends_near_zero_and_says_there_is_no_signal(
-    alice: User, organisation: Organisation, calculator: ToolVersion, settings: Any, tmp_path: Path
-) -> None:
-    settings.MEDIA_ROOT = tmp_path
-    dataset = gsm8k(alice, organisation)
+def asked(
+    user: User, organisation: Organisation, calculator: ToolVersion, **settings: int
+) -> JobRequest:
+    dataset = gsm8k(user, organisation)
     assert dataset.rows == ROWS
     grader = grader_create(
-        acting_user=alice,
+        acting_user=user,
         organisation=organisation,
         name="last number",
         spec={"type": "python", "name": "last number", "source": SOURCE},
     )
-    job = job_create(
-        acting_user=alice,
-        organisation=organisation,
-        request=JobRequest(
-            name="gsm8k",
-            base_model=base_model_add(name="tiny", source=str(WEIGHTS)).pk,
-            train_version=dataset.pk,
-            validation_share=0.1,
-            tool_versions=(calculator.pk,),
-            grader_version=grader.versions.get().pk,
-            hyperparameters={"steps": 3, "batch_size": 4, "group_size": 4, "max_turn_tokens": 64},
-        ),
+    return JobRequest(
+        name="gsm8k",
+        base_model=base_model_add(name="tiny", source=str(WEIGHTS)).pk,
+        train_version=dataset.pk,
+        validation_share=0.1,
+        tool_versions=(calculator.pk,),
+        grader_version=grader.versions.get().pk,
+        hyperparameters={"steps": 3, "max_turn_tokens": 64, **settings},
     )
+
+
+def test_gsm8k_on_the_tiny_model_ends_near_zero_and_says_there_is_no_signal(
+    alice: User, organisation: Organisation, calculator: ToolVersion, settings: Any, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    request = asked(alice, organisation, calculator, batch_size=4, group_size=4)
+    job = job_create(acting_user=alice, organisation=organisation, request=request)
     assert supervise(Run.objects.get(job=job).pk) == "ended"
     job.refresh_from_db()
     assert (job.status, job.error_message) == ("succeeded", "")
@@ -120,3 +125,20 @@ def test_gsm8k_on_the_tiny_model_ends_near_zero_and_says_there_is_no_signal(
     assert sum(rewards) / len(rewards) < 0.05
     said = " ".join(JobEvent.objects.filter(job=job).values_list("text", flat=True))
     assert "No learning signal" in said
+
+
+def test_a_preflight_of_gsm8k_on_the_tiny_model_says_there_is_no_signal(
+    alice: User, organisation: Organisation, calculator: ToolVersion, settings: Any, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    request = asked(alice, organisation, calculator, batch_size=16)
+    job = preflight_create(
+        acting_user=alice, organisation=organisation, request=request, attempts=4
+    )
+    assert supervise(Run.objects.get(job=job).pk) == "ended"
+    job.refresh_from_db()
+    assert (job.status, job.error_message) == ("succeeded", "")
+    report = preflight_report(job)
+    assert (report.figures.attempts, report.figures.signal.n) == (64, 16)
+    assert report.verdict is not None
+    assert (report.verdict.kind, report.verdict.title) == ("no_signal", "No signal")

@@ -8,12 +8,11 @@ import pytest
 
 from hone.demo.world.settings import demo_hyperparameters
 from jobs.services.hyperparameters import (
-    OPTIONS,
-    Facts,
     Setting,
     hyperparameter_warnings,
     resolve_hyperparameters,
 )
+from jobs.services.options import ANCHORED_WEIGHT, OPTIONS, TOPICS, Facts
 
 TINY = Facts(train_rows=400, validation_rows=200, parameters=1_000_000, context_length=1024)
 
@@ -60,6 +59,16 @@ def test_the_demo_s_settings_resolve_to_what_was_found_by_trial() -> None:
         "warmup_steps": 0,
         "micro_batch_tokens": 16384,
         "keep_checkpoints": 3,
+        "kl_weight": 0.0,
+        "anchored_weight": ANCHORED_WEIGHT[0],
+        "credit_gamma": 0.95,
+        "turn_weight": 1.0,
+        "counterfactual_calls": 0,
+        "counterfactual_continuations": 4,
+        "counterfactual_weight": 0.0,
+        "reasoning_penalty": 0.0,
+        "call_penalty": 0.0,
+        "call_budget": 4,
     }
     assert warnings_of(demo_hyperparameters()) == []
 
@@ -126,6 +135,62 @@ def test_a_value_without_sense_is_refused_with_its_range(
     ((field, said),) = problems_of({name: value})
     assert field == name
     assert said.startswith(sentence)
+
+
+def test_the_form_s_topics_hold_every_option_and_each_auto_has_a_reason() -> None:
+    assert {option.topic for option in OPTIONS} == set(TOPICS)
+    settings, _ = resolve_hyperparameters({}, TINY)
+    assert [setting.name for setting in settings if not setting.reason.endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("kl_weight", -0.1, "kl_weight is -0.1; it must be at least 0, at most 10."),
+        ("anchored_weight", 11, "anchored_weight is 11; it must be at least 0, at most 10."),
+        ("credit_gamma", 1.5, "credit_gamma is 1.5; it must be at least 0, at most 1."),
+        ("call_budget", 0, "call_budget is 0; it must be at least 1, at most 1000."),
+        (
+            "counterfactual_continuations",
+            1,
+            "counterfactual_continuations is 1; it must be at least 2, at most 64.",
+        ),
+        ("counterfactual_calls", 0.5, "counterfactual_calls is 0.5, which is not a whole number"),
+    ],
+)
+def test_a_credit_that_the_engine_would_refuse_is_refused_here(
+    name: str, value: object, sentence: str
+) -> None:
+    ((field, said),) = problems_of({name: value})
+    assert field == name
+    assert said.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed", "enough"),
+    [
+        ("credit_gamma", 0.9, "anchored_weight", 1.0),
+        ("call_budget", 6, "call_penalty", 0.1),
+        ("counterfactual_continuations", 8, "counterfactual_calls", 1),
+        ("counterfactual_weight", 0.5, "counterfactual_calls", 4),
+    ],
+)
+def test_a_value_whose_term_is_off_is_named(
+    name: str, value: float, needed: str, enough: float
+) -> None:
+    assert warnings_of({name: value, needed: 0}) == [
+        (
+            name,
+            f"{name} is {value} and has no effect: {needed} is 0. Raise {needed}, or leave {name} "
+            "at auto.",
+        )
+    ]
+    assert warnings_of({name: value, needed: enough}) == []
+    assert warnings_of({needed: 0}) == []
+
+
+def test_a_weight_of_nothing_needs_nothing() -> None:
+    assert warnings_of({"counterfactual_weight": 0, "counterfactual_calls": 0}) == []
 
 
 def test_every_number_has_bounds_on_both_sides() -> None:

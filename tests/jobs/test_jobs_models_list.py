@@ -341,16 +341,18 @@ def test_a_model_is_kept_from_new_jobs_and_offered_again(tmp_path: Path, capsys)
 def test_an_admin_tries_again_from_the_page_and_others_may_not(alice, bob, client) -> None:
     model = base_model_add(name="tiny", source="acme/tiny")
     base_model_fail(model.pk, "It is gated.")
-    address = f"/models/{model.pk}/retry/"
+    address, form = "/models/retry/", {"model": model.pk}
     client.force_login(bob)
-    assert client.post(address).status_code == 403
+    assert client.post(address, form).status_code == 403
     assert "Try again" not in client.get("/models/").content.decode()
     client.force_login(alice)
     assert address in client.get("/models/").content.decode()
-    assert client.post(address).status_code == 302
+    for odd in ("", "x", "-1", "9" * 30, str(model.pk + 1)):
+        assert client.post(address, {"model": odd}).status_code == 404
+    assert client.post(address, form).status_code == 302
     assert BaseModel.objects.get().status == "downloading"
     assert AuditEntry.objects.filter(action="base_model.retry", target="tiny").count() == 1
-    assert client.post(address, follow=True).status_code == 200
+    assert client.post(address, form, follow=True).status_code == 200
     assert AuditEntry.objects.count() == 1
 
 

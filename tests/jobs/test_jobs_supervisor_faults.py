@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,17 +19,6 @@ from jobs.supervisor.supervise import supervise
 from tests.jobs.storage import Elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def elsewhere(settings: Any) -> Iterator[Elsewhere]:
-    """Files are stored elsewhere than in the folder of the runs."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "default": {"BACKEND": "tests.jobs.storage.Elsewhere"},
-    }
-    yield default_storage
-    Elsewhere.refused = 0
 
 
 def work(job: Job) -> str:

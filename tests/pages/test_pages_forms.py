@@ -16,17 +16,50 @@ ABOVE = {
     "/logout/": "/",
     "/organisation/": "/",
     "/settings/browser/": "/settings/",
+    "/settings/theme/": "/settings/",
+    "/settings/keys/key-7/revoke/": "/settings/keys/",
+    "/settings/system/look/": "/settings/system/",
+    "/settings/members/leave/": "/settings/members/",
     "/settings/members/add/": "/settings/members/",
     "/settings/members/7/role/": "/settings/members/",
     "/settings/members/7/remove/": "/settings/members/",
     "/datasets/file-7/archive/": "/datasets/file-7/",
+    "/datasets/file-7/v1/report/": "/datasets/file-7/v1/",
+    "/datasets/arriving/": "/datasets/",
+    "/datasets/uploads/": "/datasets/",
+    "/datasets/uploads/upload-7/parts/": "/datasets/uploads/upload-7/",
+    "/datasets/uploads/upload-7/complete/": "/datasets/uploads/upload-7/",
+    "/datasets/uploads/upload-7/cancel/": "/datasets/uploads/upload-7/",
     "/tools/tool-7/call/": "/tools/tool-7/",
     "/tools/tool-7/archive/": "/tools/tool-7/",
+    "/tools/tool-7/check/": "/tools/tool-7/",
+    "/tools/tool-7/schedule/": "/tools/tool-7/",
+    "/tools/tool-7/secrets/secret-7/withdraw/": "/tools/tool-7/secrets/",
+    "/mcp/mcp-7/ask/": "/mcp/mcp-7/",
+    "/mcp/mcp-7/import/": "/mcp/mcp-7/",
+    "/mcp/mcp-7/archive/": "/mcp/mcp-7/",
+    "/mcp/mcp-7/secrets/secret-7/withdraw/": "/mcp/mcp-7/secrets/",
+    "/recordings/rec-7/archive/": "/recordings/rec-7/",
     "/graders/grader-7/archive/": "/graders/grader-7/",
+    "/graders/judges/judge-7/key/": "/graders/judges/judge-7/",
+    "/graders/judges/judge-7/try/": "/graders/judges/judge-7/",
+    "/graders/judges/judge-7/archive/": "/graders/judges/judge-7/",
+    "/graders/grader-7/fixtures/rerun/": "/graders/grader-7/fixtures/",
+    "/graders/grader-7/fixtures/7/delete/": "/graders/grader-7/fixtures/7/",
     "/jobs/new/check/": "/jobs/new/",
-    "/jobs/ftjob-7/pause/": "/jobs/ftjob-7/",
-    "/jobs/ftjob-7/resume/": "/jobs/ftjob-7/",
-    "/models/7/retry/": "/models/",
+    "/jobs/ftjob-7/record/": "/jobs/ftjob-7/",
+    "/jobs/ftjob-7/trajectories/7/measure/": "/jobs/ftjob-7/trajectories/7/",
+    "/jobs/ftjob-7/trajectories/7/mark/": "/jobs/ftjob-7/trajectories/7/",
+    "/jobs/ftjob-7/trajectories/7/keep/": "/jobs/ftjob-7/trajectories/7/",
+    "/jobs/ftjob-7/checkpoints/7/keep/": "/jobs/ftjob-7/checkpoints/",
+    "/jobs/ftjob-7/checkpoints/7/let-go/": "/jobs/ftjob-7/checkpoints/",
+    "/jobs/ftjob-7/checkpoints/7/verify/": "/jobs/ftjob-7/checkpoints/",
+    "/jobs/ftjob-7/checkpoints/7/delete/": "/jobs/ftjob-7/checkpoints/",
+    "/jobs/ftjob-7/replays/run-7/cancel/": "/jobs/ftjob-7/",
+    "/workbench/cmp-7/forgeries/7/keep/": "/workbench/cmp-7/",
+    "/workbench/cmp-7/cancel/": "/workbench/cmp-7/",
+    "/workbench/cmp-7/delete/": "/workbench/cmp-7/",
+    "/models/retry/": "/models/",
 }
 
 
@@ -64,8 +97,10 @@ def test_the_address_of_a_form_leads_to_the_page_above(
     assert signed_in(alice).head(path).status_code == 302
 
 
-def test_another_method_is_refused_as_it_was(alice: User, signed_in: SignedIn) -> None:
-    assert signed_in(alice).put("/tools/tool-7/call/").status_code == 405
+def test_another_method_is_refused_on_a_page(alice: User, signed_in: SignedIn) -> None:
+    answer = signed_in(alice).put("/tools/tool-7/call/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "The request was a PUT, and this address takes POST." in answer.content.decode()
     assert signed_in(alice).post("/tools/").status_code == 405
 
 

@@ -18,8 +18,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from graders.forms import STARTS
 from graders.models import Grader, GraderVersion
+from graders.starts import STARTS
 from hone.accounts.models import AuditEntry, User
 from hone.datasets.models import Dataset, DatasetVersion
 from hone.datasets.services import dataset_version_add
@@ -54,7 +54,7 @@ def test_a_bad_file_is_reported_by_line_and_field_and_nothing_is_stored(member: 
     form = {"name": "refunds", "upload": file(jsonl(12) + bad)}
     page = member.post("/datasets/new/", form).content.decode()
     assert "Nothing was stored: 1 problem in this file" in page
-    assert '<td class="num">13</td>' in page
+    assert '<td class="num" data-label="Line">13</td>' in page
     assert "messages[0].role" in page
     assert "must end with `user`" in page
     assert 'value="refunds"' in page
@@ -75,7 +75,7 @@ def test_a_dataset_without_a_name_takes_the_files(
 
 def test_an_empty_file_is_no_line(member: Client) -> None:
     page = member.post("/datasets/new/", {"upload": file(b"")}).content.decode()
-    assert '<td class="num">–</td>' in page
+    assert '<td class="num" data-label="Line">–</td>' in page
     assert "The file is empty. Choose one with at least 10 tasks." in page
 
 
@@ -394,3 +394,16 @@ def test_a_list_asks_the_database_the_same_for_one_and_for_twenty(
     for n in range(1, 20):
         make(f"n{n}")
     assert queries() == once <= 12
+
+
+def test_a_grader_and_a_dataset_say_how_many_things_use_them(
+    member: Client, alice: User, things: Things, tmp_path: Path
+) -> None:
+    version, grader = things.dataset.versions.get(), things.grader.versions.get()
+    organisation = things.dataset.organisation
+    for name in ("one", "two"):
+        story.job_make(alice, organisation, tmp_path, name=name, version=version, grader=grader)
+    graders = member.get("/graders/").content.decode()
+    assert f'<td class="num">2</td><td><time datetime="{grader.created_at:%Y-%m-%d}' in graders
+    [row] = member.get("/datasets/").context["rows"]
+    assert (row["used"], row["looked"], row["tokens"]) == (2, False, None)

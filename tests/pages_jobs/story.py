@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,38 @@ import zstandard
 from django.core.files.base import ContentFile
 
 from graders.models import GraderVersion
+from graders.services import Wanted, fixture_create, typed_sample
 from graders.services.authoring import grader_create
 from hone.accounts.models import Organisation, User
 from hone.datasets.models import DatasetVersion
 from hone.datasets.services import dataset_create
 from jobs.engine import events
-from jobs.engine.types import StopReason, ToolCall, Trajectory, Turn
+from jobs.engine.credit.anchored import Coverage
+from jobs.engine.credit.assign import CreditReport
+from jobs.engine.credit.attribution import credit_summary
+from jobs.engine.credit.groups import Group
+from jobs.engine.insight.step import split_insight, step_insight
+from jobs.engine.reporting import excerpt_of
+from jobs.engine.types import (
+    Attribution,
+    Measured,
+    StopReason,
+    TokenKind,
+    ToolCall,
+    Trajectory,
+    Turn,
+)
 from jobs.models import BaseModel, Job, Run, run_folder
+from jobs.models import Trajectory as Row
 from jobs.services.commit import step_commit
-from jobs.services.hyperparameters import Facts, resolve_hyperparameters
+from jobs.services.ending import replay_finish, run_fail
+from jobs.services.hyperparameters import resolve_hyperparameters
 from jobs.services.lease import Lease, run_acquire
+from jobs.services.options import Facts
+from jobs.services.replays import replay_create
+from jobs.workbench.selectors import Selection
+from jobs.workbench.services import Side, comparison_create, mark_set
+from jobs.workbench.work import comparison_work
 
 EXACT = {
     "type": "string_check",
@@ -61,8 +84,9 @@ def grader_make(
     name: str = "refund grader",
     *,
     reference: str = "{{item.answer}}",
+    operation: str = "eq",
 ) -> GraderVersion:
-    spec = {**EXACT, "reference": reference}
+    spec = {**EXACT, "reference": reference, "operation": operation}
     grader = grader_create(acting_user=user, organisation=organisation, name=name, spec=spec)
     return grader.versions.get()
 
@@ -150,9 +174,22 @@ def step_made(run_id: str, step: int) -> events.StepDone:
             "mismatch_kl": 1e-4,
             "tokens_trained": 900,
             "updated": True,
+            **_audit(made),
+        }
+        metrics["insight"] = _insight(made)
+        metrics["credit"] = {
+            "turns": 24,
+            "turns_with_evidence": 15,
+            "anchored_share": 0.55,
+            "anchored_explained": 0.31,
+            "anchored_weight": 1.0,
+            "reason": "55% of later turns share a state, actions explain returns",
+            "continuations": 64,
         }
     if evaluated:
         metrics["validation"] = _stats(made, "validation", step)
+        mine = [one for one in made if one.split == "validation"]
+        metrics.setdefault("insight", {})["validation"] = split_insight(mine)
     return events.StepDone(
         step=step,
         total_steps=TOTAL,
@@ -169,6 +206,65 @@ def step_made(run_id: str, step: int) -> events.StepDone:
         kept=tuple(each for each in range(step + 1) if each % 4 == 0)[-3:],
         messages=(SLOW,) if step == 3 else (),
     )
+
+
+def measurements_make(user: User, looped: Row) -> None:
+    """Of a trajectory with two turns to measure: results of the first, and one that waits."""
+    told = events.ReplayDone(
+        uid=looped.uid, turn=0, delta=0.5, interval=(-0.05, 0.9), n=7, unusable=1,
+        reason="1 of 8 continuations are unusable; 1 because of tool lookup_order: 502 four times",
+        weights_step=8, cost={}, tools=("lookup_order",),
+    )  # fmt: skip
+    lost = (
+        "usable are 0 of 4 continuations from before and 0 of 4 from after; at least 2 and half "
+        f"are needed; 8 because of tool lookup_order: connection refused {HOSTILE}"
+    )
+    for end in ("done", "failed"):
+        replay = replay_create(acting_user=user, trajectory=looped, turn=0)
+        lease = run_acquire(replay.pk, holder="test", host="here")
+        assert lease is not None
+        if end == "done":
+            replay_finish(lease, told)
+        else:
+            run_fail(lease, code="continuations_lost", text=lost)
+    replay_create(acting_user=user, trajectory=looped, turn=1)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The ids of a comparison that is done and of one that waits."""
+
+    done: str
+    queued: str
+
+
+def workbench_make(user: User, job: Job, grader: GraderVersion) -> Bench:
+    """Fixtures, one of which fails; marks of a person; and two comparisons of a finished job."""
+    for name, answer, score in (("plain yes", "yes", 1), (f"a sentence {HOSTILE}"[:60], "Yes.", 1)):
+        fixture_create(
+            acting_user=user,
+            grader=grader.grader,
+            wanted=Wanted(name, score, score),
+            sample=typed_sample(answer),
+            item=task_row(1),
+        )
+    loose = grader_make(user, job.organisation, "loose grader", operation="ilike")
+    for row in Row.objects.filter(run__job=job, step=12, split="train").exclude(reward=None):
+        mark_set(acting_user=user, trajectory=row, value=row.reward)
+    sides = (Side.of(grader), Side.of(loose))
+    done, queued = (
+        comparison_create(
+            acting_user=user,
+            job=job,
+            sides=sides,
+            selection=Selection(most=120),
+            repeats=3,
+            mutations=True,
+        )
+        for _ in range(2)
+    )
+    comparison_work(done.pk, turn_s=60)
+    return Bench(done.pk, queued.pk)
 
 
 def _attempts(step: int, split: str) -> Iterator[Trajectory]:
@@ -214,17 +310,48 @@ def trajectory_made(step: int, split: Any, task: int, sample: int) -> Trajectory
     if faulty or looped:
         stop = StopReason.TOOL_FAULT if faulty else StopReason.TOOL_LOOP
     reward = None if faulty else 0.0 if looped else float(right)
+    trained = split == "train" and not faulty
+    advantage = (reward or 0.0) - 0.5
     return Trajectory(
         uid=uid, row=task, group=f"{split}-{step}-{task}", sample=sample, split=split,
         trace_id=f"trace_{zlib.crc32(uid.encode()):032x}",
-        ids=list(range(30)), logprobs=[-0.5] * 30, entropies=[0.3] * 30, kinds=[1] * 30,
+        ids=list(range(30)), logprobs=[-0.5] * 30, entropies=[0.3] * 30, kinds=kinds_made(turns),
         turns=turns, stop=stop, reward=reward,
         parts={} if faulty else {"accuracy": reward or 0.0, "format": 1.0},
-        grading={"seconds": 0.04, "stdout": "checked", "raw_reward": 1.0 if looped else reward},
-        advantage=None if faulty or split == "validation" else (reward or 0.0) - 0.5,
-        trained=split == "train" and not faulty,
+        grading=grading_made(reward, split, sample, looped=looped),
+        advantage=advantage if trained else None, trained=trained,
+        attribution=attribution_made(turns, advantage) if trained and sample else [],
         cause="tool lookup_order answered 502 four times" if faulty else "", seconds=6.2,
     )  # fmt: skip
+
+
+def grading_made(reward: float | None, split: Any, sample: int, *, looped: bool) -> dict[str, Any]:
+    """Validations have a second grader, which thinks less of the last attempt."""
+    told = {"seconds": 0.04, "stdout": "checked", "raw_reward": 1.0 if looped else reward}
+    if split == "validation" and reward is not None:
+        told["held_out"] = {"reward": min(reward, 0.2) if sample == 3 else reward}
+    return told
+
+
+def kinds_made(turns: list[Turn]) -> list[int]:
+    """What the turns sampled; results between them."""
+    sampled = {at for turn in turns for at in range(turn.start, turn.end)}
+    return [int(TokenKind.SAMPLED if at in sampled else TokenKind.TOOL) for at in range(30)]
+
+
+def attribution_made(turns: list[Turn], advantage: float) -> list[Attribution]:
+    """Siblings, a score and continuations speak of the first turn, nothing but the episode of the
+    others."""
+    first = turns[0]
+    first.score = 0.8
+    first.measured = Measured(delta=0.3, n=8, interval=(0.1, 0.5), unusable=1)
+    return [
+        Attribution(
+            turn=first.index, tool_call_id="call_1", episode=advantage, step=-0.1, process=0.05,
+            n=5, interval=(-0.32, 0.12), own=0.4, anchor=0.6, actions=2,
+        ),
+        *(Attribution(turn=turn.index, tool_call_id=None, episode=advantage) for turn in turns[1:]),
+    ]  # fmt: skip
 
 
 def _bodies_write(
@@ -252,9 +379,33 @@ def _row(one: Trajectory, offset: int, length: int) -> events.TrajectoryRow:
         turns=len(one.turns), tool_calls=len(one.calls), tokens=one.sampled_tokens,
         total_tokens=len(one.ids), stop=str(one.stop),
         flags=tuple(name for name, is_set in flags.items() if is_set), cause=one.cause,
-        tools=("lookup_order",), excerpt=one.answer[:2000], seconds=one.seconds,
+        tools=("lookup_order",), excerpt=excerpt_of(one), seconds=one.seconds,
+        credit=credit_summary(one),
         offset=offset, length=length,
     )  # fmt: skip
+
+
+def _insight(made: list[Trajectory]) -> dict[str, Any]:
+    """As the engine sums a training step up; the gate of the step term is open."""
+    groups: dict[str, list[Trajectory]] = {}
+    for one in made:
+        if one.split == "train":
+            groups.setdefault(one.group, []).append(one)
+    gate = Coverage(
+        turns=24, anchored=13, share=0.55, explained=0.31, evidence=1.0, weight=1.0, reason=""
+    )
+    return step_insight(
+        [Group(id=name, members=tuple(members)) for name, members in groups.items()],
+        CreditReport({}, gate),
+        ["lookup_order"],
+    )
+
+
+def _audit(made: list[Trajectory]) -> dict[str, Any]:
+    total = sum(8 * each.total for one in made if one.trained for each in one.attribution)
+    names = ("audit_by_turn", "audit_by_token", "audit_received")
+    audited = sum(one.trained for one in made)
+    return {**dict.fromkeys(names, total), "audited": audited, "audit_differing": 0}
 
 
 def _reward_mean(made: list[Trajectory], split: str) -> float:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from jobs.models import Job, Trajectory
+from jobs.models import Job, Run, Trajectory
 
 TABS = (
     "",
     "pulse/",
     "series.json",
     "steps.csv",
+    "results.csv",
+    "report.json",
+    "report.html",
+    "spec.json",
+    "charts/reward.table",
+    "trajectories/news/",
+    "credit/",
+    "graders/",
+    "loops/",
+    "groups/1-train-train-1-0/",
     "trajectories/",
     "checkpoints/",
     "events/",
@@ -25,8 +35,9 @@ def _some(job: Job) -> Trajectory:
 
 @pytest.mark.parametrize("tab", TABS)
 def test_a_foreign_job_answers_byte_for_byte_as_an_absent_one(
-    stranger: Client, running: Job, tab: str
+    owner: Client, stranger: Client, running: Job, tab: str
 ) -> None:
+    assert owner.get(f"/jobs/{running.pk}/{tab}").status_code in {200, 204}
     foreign = stranger.get(f"/jobs/{running.pk}/{tab}")
     absent = stranger.get(f"/jobs/ftjob-0000000000000000/{tab}")
     assert foreign.status_code == absent.status_code == 404
@@ -66,7 +77,7 @@ def test_somebody_who_is_not_signed_in_is_asked_to(running: Job) -> None:
 def test_a_viewer_reads_everything_and_has_no_buttons(viewer: Client, running: Job) -> None:
     page = viewer.get(f"/jobs/{running.pk}/").content.decode()
     assert "You can read this job. Members can pause or cancel it." in page
-    for word in ("Pause</button>", "Cancel…", "Clone"):
+    for word in ("Pause…", "Cancel…", "Clone"):
         assert word not in page
     one = _some(running)
     shown = viewer.get(f"/jobs/{running.pk}/trajectories/{one.pk}/").content.decode()
@@ -82,9 +93,13 @@ def test_a_viewer_may_change_nothing(viewer: Client, running: Job, action: str) 
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_changes_are_made_by_post_only(owner: Client, running: Job, action: str) -> None:
-    answer = owner.get(f"/jobs/{running.pk}/{action}/")
-    assert (answer.status_code, answer["Location"]) == (302, f"/jobs/{running.pk}/")
+def test_changes_are_made_by_post_only_and_get_asks(
+    owner: Client, running: Job, action: str
+) -> None:
+    page = owner.get(f"/jobs/{running.pk}/{action}/").content.decode()
+    assert ("Pause this job?" in page) is (action == "pause")
+    assert ("is running, so there is nothing to resume" in page) is (action == "resume")
+    assert Run.objects.get(job=running).desired == "run"
 
 
 def test_a_form_without_a_token_is_refused(alice: object, running: Job) -> None:

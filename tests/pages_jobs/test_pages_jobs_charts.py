@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from jobs.views.charts import (
-    Chart,
-    Series,
-    after,
+from jobs.views.charts import Chart, Series, after, thinned
+from jobs.views.job_charts import (
+    View,
+    is_log,
     job_charts,
     parts_chart,
     reward_chart,
+    silent_chart,
     stops_chart,
 )
 from jobs.views.shown_charts import caption, shown_chart
+from jobs.views.smoothing import half_life, smoothed
 from jobs.views.svg import bounds, picture, sparkline
 
 
@@ -27,6 +29,7 @@ def _columns(**more: Any) -> dict[str, Any]:
             *("validation_tokens_p95", "loop_rate", "validation_loop_rate", "groups_total"),
             *("groups_with_signal", "groups_all_solved", "groups_all_failed", "entropy"),
             "mismatch_kl",
+            "ungraded",
         ),
         [None, None, None],
     )
@@ -78,8 +81,57 @@ def test_every_reason_to_stop_is_in_one_layer_and_layers_add_to_one() -> None:
 
 def test_a_job_without_steps_has_charts_without_data() -> None:
     empty = {name: [] if isinstance(found, list) else {} for name, found in _columns().items()}
-    assert [chart.has_data for chart in job_charts(empty)] == [False] * 10
+    assert [chart.has_data for chart in job_charts(empty)] == [False] * 14
     assert caption(job_charts(empty)[0]) == "Reward: no data yet."
+
+
+def test_groups_without_signal_are_told_apart_as_shares() -> None:
+    chart = silent_chart(
+        _columns(
+            groups_total=[None, 8, 4],
+            groups_all_solved=[None, 2, 0],
+            groups_all_failed=[None, 1, 3],
+        )
+    )
+    assert [line.values for line in chart.series] == [(None, 0.25, 0.0), (None, 0.125, 0.75)]
+
+
+def test_smoothing_is_debiased_and_leaves_gaps_and_the_raw_values() -> None:
+    # By hand, each step back weighs half: (0 / 2 + 1) / 1.5, then (0 / 4 + 1 / 2 + 1) / 1.75.
+    assert smoothed([0, 1, 2], [0.0, 1.0, 1.0], 1) == pytest.approx((0.0, 2 / 3, 6 / 7))
+    assert smoothed([0, 1, 2], [None, 0.4, None], 5) == (None, pytest.approx(0.4), None)
+    columns = _columns(train_reward=[0.0, 1.0, 1.0])
+    train = reward_chart(columns, View(half=1)).series[1]
+    assert train.raw == (0.0, 1.0, 1.0)
+    assert train.values == pytest.approx((0.0, 2 / 3, 6 / 7))
+    assert "train 1.000 at step 2" in caption(reward_chart(columns, View(half=1)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "half"), [("", 39, 0), ("", 100, 5), ("", 900, 10), ("3", 9, 3), ("x", 9, 0)]
+)
+def test_smoothing_is_off_for_few_steps_and_as_asked(asked: str, steps: int, half: int) -> None:
+    assert half_life(asked, steps) == half
+
+
+def test_an_axis_counts_in_powers_of_ten_where_values_spread_and_none_is_zero() -> None:
+    assert not is_log([1.0, 20.0], None)
+    assert is_log([1.0, 21.0], None)
+    assert not is_log([0.0, 21.0], True)
+    assert not is_log([1.0, 21.0], False)
+
+
+def test_a_thinned_picture_keeps_the_last_point_and_the_spikes_of_its_band() -> None:
+    edges = {"low": (0.0, 0.1, 0.2, 0.3, 0.4), "high": (1.0, 1.1, 9.0, 1.3, 1.4)}
+    thin = thinned(_line(0.1, 0.2, 0.3, 0.4, 0.5, **edges), 3)
+    assert thin.steps == (0, 2, 4)
+    assert thinned(_line(0.1, 0.2, 0.3), 1).series[0].low == ()
+    line = thin.series[0]
+    assert (line.values, line.low, line.high) == (
+        (0.1, 0.3, 0.5),
+        (0.0, 0.1, 0.3),
+        (1.0, 9.0, 1.4),
+    )
 
 
 def test_what_is_newer_than_a_step_is_cut_off_alike_everywhere() -> None:
@@ -89,15 +141,23 @@ def test_what_is_newer_than_a_step_is_cut_off_alike_everywhere() -> None:
     assert after(newer, 2).steps == ()
 
 
-def test_a_line_is_drawn_to_scale_and_skips_what_is_unknown() -> None:
-    drawn = picture(_line(0.0, None, 1.0))
-    assert 'd="M0.0 200.0L1000.0 0.0"' in drawn
+def test_a_line_is_drawn_to_scale_and_breaks_where_nothing_is_known() -> None:
+    drawn = picture(_line(0.0, 0.5, None, 1.0))
+    assert 'd="M0.0 200.0L333.3 100.0M1000.0 0.0h0"' in drawn
     assert 'class="stroke-s1"' in drawn
     assert "style=" not in drawn
 
 
 def test_dots_are_drawn_one_by_one() -> None:
     assert 'd="M0.0 100.0h0M1000.0 0.0h0"' in picture(_line(0.5, 1.0, dots=True))
+
+
+def test_the_band_of_a_line_breaks_with_it_and_a_dot_has_a_whisker() -> None:
+    edges = {"low": (0.0, None, 0.5), "high": (1.0, None, 0.5)}
+    drawn = picture(_line(0.5, None, 0.5, **edges))
+    assert 'd="M0.0 200.0L0.0 0.0ZM1000.0 100.0L1000.0 100.0Z" class="band fill-s1"' in drawn
+    drawn = picture(_line(0.5, None, 0.5, dots=True, **edges))
+    assert 'd="M0.0 200.0V0.0M1000.0 100.0V100.0" class="whisker stroke-s1"' in drawn
 
 
 def test_layers_stand_on_each_other() -> None:

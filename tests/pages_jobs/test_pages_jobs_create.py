@@ -205,5 +205,59 @@ def _ticked(page: str) -> list[str]:
     return [re.findall(r'value="([^"]*)"', box)[0] for box in boxes if " checked" in box]
 
 
+def test_what_scores_turns_and_what_watches_is_frozen_and_shown(
+    owner: Client, choices: dict[str, Any], alice: User, organisation: Organisation
+) -> None:
+    turn = story.grader_make(alice, organisation, "turns", reference="yes")
+    watch = story.grader_make(alice, organisation, "watch", reference="no")
+    answer = owner.post(
+        "/jobs/new/",
+        {**choices, "start": "1", "turn_grader": turn.pk, "held_out_grader": watch.pk},
+    )
+    assert answer.status_code == 302
+    job = Job.objects.get()
+    assert job.spec["turn_rewards"]["grader"]["spec"]["reference"] == "yes"
+    assert job.spec["held_out_grader"]["sha256"] == watch.sha256
+    page = owner.get(f"/jobs/{job.pk}/spec/").content.decode()
+    assert "<dt>Turn grader</dt><dd>turns v1 <code" in page
+    assert "<dt>Held-out grader</dt><dd>watch v1 <code" in page
+    clone = _cloned(owner, job)
+    assert "clone-notices" not in clone
+    assert f'<option value="{turn.pk}" selected>turns v1' in clone
+    assert f'<option value="{watch.pk}" selected>watch v1' in clone
+    grader_archive(acting_user=alice, grader=turn.grader)
+    assert "The turn grader turns v1 is gone: archived or deleted." in _cloned(owner, job)
+
+
+def test_a_gold_answer_is_kept_by_a_clone_and_shown(owner: Client, choices: dict[str, Any]) -> None:
+    gold = {**choices, "start": "1", "gold_answer": "{{item.answer}}"}
+    assert owner.post("/jobs/new/", gold).status_code == 302
+    job = Job.objects.get()
+    assert job.spec["turn_rewards"] == {"gold": "{{item.answer}}"}
+    assert 'name="gold_answer" value="{{item.answer}}"' in _cloned(owner, job)
+    assert "<dt>Gold answer</dt><dd>{{item.answer}}</dd>" in (
+        owner.get(f"/jobs/{job.pk}/spec/").content.decode()
+    )
+
+
+def test_two_sources_of_turn_scores_are_refused_at_the_field(
+    owner: Client, choices: dict[str, Any]
+) -> None:
+    both = {**choices, "turn_grader": choices["grader_version"], "gold_answer": "{{item.answer}}"}
+    answer = owner.post("/jobs/new/", {**both, "start": "1"})
+    assert answer.status_code == 422
+    assert '<a href="#id_gold_answer">Turns are scored by a grader' in answer.content.decode()
+    assert Job.objects.count() == 0
+
+
+def test_the_settings_stand_by_topic(owner: Client, choices: dict[str, Any]) -> None:
+    page = owner.get("/jobs/new/").content.decode()
+    topics = [page.index(f'colspan="4">{topic}<') for topic in ("Attempts", "Learning", "Credit")]
+    assert topics == sorted(topics)
+    inside = page[topics[2] :]
+    for name in ("advantage", "anchored_weight", "credit_gamma", "turn_weight", "call_budget"):
+        assert f'id="id_{name}"' in inside
+
+
 def test_a_job_of_others_cannot_be_cloned(stranger: Client, running: Job) -> None:
     assert stranger.get(f"/jobs/new/?from={running.pk}").status_code == 404

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 import story
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
-from jobs.models import Job
+from jobs.models import Job, JobEvent, JobStep
+from jobs.selectors.browse import validation_trends
+from jobs.selectors.marks import jobs_mark
 from jobs.services.ending import run_cancel
 from jobs.services.lease import Lease
+from jobs.services.rollup import rollup_steps
+from jobs.views import overview
 
 
 def _since(page: str) -> str:
@@ -92,11 +98,75 @@ def test_the_list_pulse_is_silent_until_something_happens(
     owner: Client, running: Job, lease: Lease
 ) -> None:
     page = owner.get("/jobs/").content.decode()
-    found = re.search(r"jobs/pulse/\?since=(\d+)", page)
+    found = re.search(r"jobs/pulse/\?since=([\d~]+)", page)
     assert found is not None
     assert owner.get(f"/jobs/pulse/?since={found.group(1)}").status_code == 204
     story.steps_commit(running, lease, 5, 5)
     assert owner.get(f"/jobs/pulse/?since={found.group(1)}")["HX-Trigger"] == "job-state"
+
+
+def test_the_list_pulse_tells_that_a_job_ended(owner: Client, running: Job, lease: Lease) -> None:
+    found = re.search(r"jobs/pulse/\?since=([\d~]+)", owner.get("/jobs/").content.decode())
+    assert found is not None
+    run_cancel(lease)
+    assert owner.get(f"/jobs/pulse/?since={found.group(1)}")["HX-Trigger"] == "job-state"
+
+
+def test_a_silent_pulse_asks_the_database_for_three_things(
+    owner: Client, running: Job, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """The session, the person and the mark; the list also asks where the person belongs."""
+    since = _since(owner.get(f"/jobs/{running.pk}/").content.decode())
+    with django_assert_num_queries(3):
+        assert owner.get(f"/jobs/{running.pk}/pulse/?since={since}").status_code == 204
+    mark = jobs_mark(running.organisation)
+    with django_assert_num_queries(4):
+        assert owner.get(f"/jobs/pulse/?since={mark}").status_code == 204
+
+
+def test_a_pulse_of_a_foreign_job_is_the_404_of_an_absent_one(
+    stranger: Client, owner: Client, running: Job
+) -> None:
+    since = _since(owner.get(f"/jobs/{running.pk}/").content.decode())
+    for job_id in (running.pk, "ftjob-absent", "a" * 300):
+        assert stranger.get(f"/jobs/{job_id}/pulse/?since={since}").status_code == 404
+
+
+def test_a_step_that_is_committed_while_the_news_are_written_is_told_next_time(
+    owner: Client, running: Job, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the page asks with next is the mark that its triggers were made from."""
+    since = _since(owner.get(f"/jobs/{running.pk}/").content.decode())
+    JobEvent.objects.create(job=running, text="something")
+    glance = overview._glance
+
+    def late(*given: Any) -> dict[str, Any]:
+        story.steps_commit(running, lease, 5, 5)
+        return glance(*given)
+
+    monkeypatch.setattr(overview, "_glance", late)
+    news = owner.get(f"/jobs/{running.pk}/pulse/?since={since}")
+    monkeypatch.undo()
+    assert "HX-Trigger" not in news
+    again = owner.get(f"/jobs/{running.pk}/pulse/?since={_since(news.content.decode())}")
+    assert again["HX-Trigger"] == "job-step"
+
+
+def test_the_list_shows_a_trend_of_bounded_length(running: Job) -> None:
+    run = running.runs.get()
+    assert validation_trends([running])[running.pk] == pytest.approx([0.0, 4 / 15])
+    JobStep.objects.bulk_create(
+        JobStep(
+            run=run, step=step, epoch=1, metrics={"validation": {"reward_mean": 0.3 + step / 1000}}
+        )
+        for step in range(5, 605)
+    )
+    rollup_steps(run)
+    running.last_step = 604
+    trend = validation_trends([running])[running.pk]
+    assert len(trend) <= 100
+    assert trend[-1] == pytest.approx(0.904)
+    assert trend == sorted(trend)
 
 
 def test_the_csv_has_a_row_for_each_step(owner: Client, running: Job) -> None:
@@ -108,9 +178,9 @@ def test_the_csv_has_a_row_for_each_step(owner: Client, running: Job) -> None:
 def test_pausing_a_held_job_is_asked_and_said(owner: Client, running: Job) -> None:
     page = owner.post(f"/jobs/{running.pk}/pause/", follow=True).content.decode()
     assert "Pausing…" in page
-    assert "Resume</button>" in page
+    assert "Resume…" in page
     again = owner.post(f"/jobs/{running.pk}/resume/", follow=True).content.decode()
-    assert "Pause</button>" in again
+    assert "Pause…" in again
 
 
 def test_cancelling_asks_on_a_page_of_its_own_without_scripts(owner: Client, job: Job) -> None:

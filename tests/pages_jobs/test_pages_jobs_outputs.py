@@ -14,6 +14,8 @@ import pytest
 import story
 from django.test import Client
 
+from hone.accounts.models import AuditEntry, Organisation, User
+from hone.accounts.services.keys import key_create
 from hone.datasets.models import Dataset
 from jobs.engine import events
 from jobs.engine.learning.checkpoint import read_verified
@@ -107,7 +109,7 @@ def test_the_finished_job_offers_its_adapter_with_the_proof(owner: Client, done:
     page = owner.get(f"/jobs/{done.pk}/").content.decode()
     assert "Download adapter" in page
     assert "3.1e-06" in page
-    assert "Pause</button>" not in page
+    assert "Pause…" not in page
     models = owner.get("/models/").content.decode()
     assert f"/jobs/{done.pk}/adapter.zip" in models
 
@@ -134,7 +136,7 @@ def test_a_failed_job_says_why_and_shows_the_log(owner: Client, running: Job, le
     assert "Step 5 needed 81.2 GB." in page
     assert "out_of_memory" in page
     assert '<script>alert("x")' not in page
-    assert "Clone it and mend this" in page
+    assert "Clone with this fixed" in page
 
 
 def test_the_spec_shows_what_was_set_before_what_was_worked_out(
@@ -143,8 +145,9 @@ def test_the_spec_shows_what_was_set_before_what_was_worked_out(
     page = owner.get(f"/jobs/{running.pk}/spec/").content.decode()
     names = re.findall(r'<th scope="row"><code>([a-z_]+)</code>', page)
     assert names[0] == "steps"
-    assert len(names) == 26
-    assert "lookup_order at https://tools.example.org/lookup" in page
+    assert len(names) == 36
+    assert "https://tools.example.org/lookup" in page
+    assert "Differs from the default: 1 of 36" in page
 
 
 def test_a_download_in_progress_and_a_failed_one_are_seen(owner: Client, running: Job) -> None:
@@ -201,7 +204,7 @@ def test_a_failed_job_s_checkpoint_is_an_adapter_that_was_not_proved(
 ) -> None:
     page = owner.get(f"/jobs/{failed.run.job_id}/checkpoints/").content.decode()
     assert checkpoint_address(failed) in page
-    assert "It was not proved" in page
+    assert "Only the exported adapter was proved" in page
     answer = owner.get(checkpoint_address(failed))
     name = f"{failed.run.job_id}-step-4-not-proved.zip"
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -281,3 +284,36 @@ def test_a_foreign_or_absent_checkpoint_is_not_found(
     address = f"/jobs/{failed.run.job_id}/checkpoints"
     for step in (999, 2**70):
         assert owner.get(f"{address}/{step}/download/").status_code == 404
+
+
+def test_who_took_the_adapter_is_kept_and_with_which_key(
+    owner: Client, done: Job, alice: User, organisation: Organisation
+) -> None:
+    path = f"/jobs/{done.pk}/adapter.zip"
+    _, plain = key_create(acting_user=alice, organisation=organisation, name="ci", days=30)
+    owner.get(path)
+    Client(headers={"Authorization": f"Bearer {plain}"}).get(path)
+    told = {"name": done.name, "step": 4}
+    taken = AuditEntry.objects.filter(action="adapter.download", actor=alice, target=done.pk)
+    details = list(taken.order_by("pk").values_list("detail", flat=True))
+    assert details == [told, {**told, "key": f"{plain[:11]}…"}]
+
+
+def test_an_adapter_that_is_not_whole_was_taken_by_nobody(owner: Client, done: Job) -> None:
+    (run_folder(done.runs.get().pk) / "adapter" / "README.md").write_bytes(b"other")
+    owner.get(f"/jobs/{done.pk}/adapter.zip")
+    assert not AuditEntry.objects.filter(action="adapter.download").exists()
+
+
+def test_a_key_reads_the_files_of_a_job_and_its_refusals_are_json(
+    stranger: Client, done: Job, alice: User, organisation: Organisation
+) -> None:
+    _, plain = key_create(acting_user=alice, organisation=organisation, name="ci", days=30)
+    program = Client(headers={"Authorization": f"Bearer {plain}"})
+    for name in ("results.csv", "report.json", "spec.json", "proof.json"):
+        assert program.get(f"/jobs/{done.pk}/{name}").status_code == 200, name
+        assert stranger.get(f"/jobs/{done.pk}/{name}").status_code == 404, name
+    (run_folder(done.runs.get().pk) / "adapter" / "proof.json").write_bytes(b"other")
+    refused = program.get(f"/jobs/{done.pk}/proof.json")
+    assert refused.status_code == 409
+    assert "does not match its manifest" in refused.json()["error"]["message"]

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 
+import story
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Adapter, Job, JobStep, Trajectory
+from jobs.selectors.browse import attention_of, has_no_signal
 from jobs.services.control import job_pause
+from jobs.services.lease import Lease
+from jobs.services.rollup import rollup_steps
 
-PAGES = ("", "trajectories/", "checkpoints/", "events/", "spec/")
+PAGES = (
+    "",
+    "trajectories/",
+    "credit/",
+    "graders/",
+    "loops/",
+    "checkpoints/",
+    "events/",
+    "spec/",
+)
 
 
 def test_every_tab_opens(owner: Client, running: Job) -> None:
@@ -30,6 +45,7 @@ def _silence(job: Job) -> None:
     for step in JobStep.objects.filter(run__job=job, step__gt=0):
         step.metrics["groups"]["with_signal"] = 0
         step.save(update_fields=["metrics"])
+    rollup_steps(job.runs.get())
 
 
 def test_a_job_that_learned_nothing_says_so_in_the_list(owner: Client, running: Job) -> None:
@@ -65,6 +81,51 @@ def test_a_job_that_stopped_before_step_0_says_so(owner: Client, job: Job) -> No
 
 
 def test_an_estimate_of_nothing_is_not_shown(owner: Client, running: Job) -> None:
-    assert " left\n" in owner.get(f"/jobs/{running.pk}/").content.decode()
+    assert " left (" in owner.get(f"/jobs/{running.pk}/").content.decode()
     Job.objects.filter(pk=running.pk).update(last_step=12)
-    assert " left\n" not in owner.get(f"/jobs/{running.pk}/").content.decode()
+    assert " left (" not in owner.get(f"/jobs/{running.pk}/").content.decode()
+
+
+def test_a_long_job_is_silent_until_one_step_of_it_learned(running: Job) -> None:
+    """Read from the buckets: not one of its many steps is looked at."""
+    run = running.runs.get()
+    JobStep.objects.filter(run=run).delete()
+    silent = {"groups": {"total": 4, "with_signal": 0}}
+    JobStep.objects.bulk_create(
+        JobStep(run=run, step=step, epoch=1, metrics=silent) for step in range(1, 4200)
+    )
+    rollup_steps(run)
+    assert has_no_signal(running)
+    with CaptureQueriesContext(connection) as captured:
+        assert attention_of([running]) == {running.pk: "no learning signal"}
+    assert "jobs_jobstep" not in captured[0]["sql"]
+    JobStep.objects.filter(run=run, step=7).update(
+        metrics={"groups": {"total": 4, "with_signal": 1}}
+    )
+    rollup_steps(run)
+    assert not has_no_signal(running)
+    assert attention_of([running]) == {}
+
+
+def test_a_job_that_has_not_trained_yet_is_not_called_silent(job: Job, lease: Lease) -> None:
+    story.steps_commit(job, lease, 0, 0)
+    assert not has_no_signal(job)
+
+
+def test_a_fork_is_compared_with_its_start_and_not_with_the_base_model(
+    owner: Client, running: Job
+) -> None:
+    assert "+0.27 from base" in owner.get(f"/jobs/{running.pk}/").content.decode()
+    assert "start</span> 0.000" not in owner.get("/jobs/").content.decode()
+    running.spec["start"] = {
+        "job": "ftjob-1", "name": "refunds-v2", "step": 8, "manifest_sha256": "41ce" * 16,
+        "validation_reward": 0.5,
+    }  # fmt: skip
+    Job.objects.filter(pk=running.pk).update(spec=running.spec)
+    page = owner.get(f"/jobs/{running.pk}/").content.decode()
+    assert "Validation reward 0.267 at step 4, start 0.000" in page
+    assert "+0.27 from start" in page
+    assert "from base" not in page
+    assert "start</span> 0.000 → 0.267" in owner.get("/jobs/").content.decode()
+    loops = owner.get(f"/jobs/{running.pk}/loops/").content.decode()
+    assert "at step 4; the start&#x27;s was" in loops

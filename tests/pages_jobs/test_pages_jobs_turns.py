@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.engine.types import StopReason, ToolCall, Trajectory, Turn
-from jobs.views.turns import cut, indented, turn_rows, verdict
+from jobs.engine.rollout.loops import TOOL_LOOP_WARNING
+from jobs.engine.types import StopReason, TokenKind, ToolCall, Trajectory, Turn
+from jobs.views.texts import Cut, Loop, cut, loop_at_end, more
+from jobs.views.turns import indented, turn_rows, verdict
 
 
 def _call(arguments: str = "{}", output: str | None = "x", **more: Any) -> ToolCall:
@@ -13,11 +15,12 @@ def _call(arguments: str = "{}", output: str | None = "x", **more: Any) -> ToolC
     return ToolCall(id="c", name="read", arguments=arguments, output=output, **fields)
 
 
-def _trajectory(*turns: Turn, **more: Any) -> Trajectory:
-    fields: dict[str, Any] = {"stop": StopReason.FINAL_ANSWER, "reward": 1.0, **more}
+def _trajectory(*turns: Turn, **fields_given: Any) -> Trajectory:
+    fields: dict[str, Any] = {"stop": StopReason.FINAL_ANSWER, "reward": 1.0}
+    fields |= {name: [] for name in ("ids", "logprobs", "entropies", "kinds")} | fields_given
     return Trajectory(
         uid="t", row=0, group="g", sample=0, split="train", trace_id="trace_0",
-        ids=[], logprobs=[], entropies=[], kinds=[], turns=list(turns), **fields,
+        turns=list(turns), **fields,
     )  # fmt: skip
 
 
@@ -26,20 +29,58 @@ def _turn(index: int, *calls: ToolCall, **more: Any) -> Turn:
 
 
 def test_a_short_text_is_whole() -> None:
-    assert cut("one\ntwo") == cut("one\ntwo")
-    assert (cut("one").head, cut("one").rest, cut("one").left_out) == ("one", "", 0)
+    assert cut("one\ntwo") == Cut("one\ntwo", offset=7, left=0)
     assert not cut("")
 
 
-def test_a_text_of_many_lines_is_folded_after_forty() -> None:
-    made = cut("\n".join(str(line) for line in range(100)))
-    assert made.head.splitlines()[-1] == "39"
-    assert made.rest.splitlines()[1] == "40"
+def test_a_text_of_many_lines_is_cut_after_forty_and_goes_on_where_it_was_cut() -> None:
+    text = "\n".join(str(line) for line in range(100))
+    made = cut(text)
+    assert made.shown.splitlines()[-1] == "39"
+    assert made.shown + more(text, made.offset).shown == text
 
 
-def test_one_long_line_is_folded_and_then_left_to_the_raw_json() -> None:
-    made = cut("x" * 25_000)
-    assert (len(made.head), len(made.rest), made.left_out) == (4_000, 16_000, 5_000)
+def test_one_long_line_stays_one_line_and_comes_in_steps() -> None:
+    text = "x" * 25_000
+    made = cut(text)
+    assert (len(made.shown), made.left, made.step) == (4_000, 21_000, 16_000)
+    step = more(text, made.offset)
+    assert (len(step.shown), step.offset, step.left) == (16_000, 20_000, 5_000)
+
+
+def test_a_loop_is_found_at_the_end_with_its_period_and_times() -> None:
+    assert loop_at_end("start " + "abcdef" * 20) == Loop(start=6, period=6, times=20)
+    assert loop_at_end("abc" * 20) is None, "too short"
+    assert loop_at_end("abcdefgh" * 3 + "x" * 4) is None
+
+
+def test_a_token_loop_keeps_two_periods_and_says_what_was_masked() -> None:
+    text = "start " + "abcdef" * 20
+    ids = [*range(100, 104), *(list(range(6)) * 20)]
+    kinds = [TokenKind.SAMPLED] * 16 + [TokenKind.LOOP] * 108
+    turn = Turn(index=0, start=0, end=124, text=text, content=text)
+    looped = _trajectory(turn, ids=ids, kinds=kinds, logprobs=[0.0] * 124, entropies=[0.0] * 124)
+    (row,) = turn_rows(looped)
+    assert row.content.shown == "start abcdefabcdef"
+    assert row.loop is not None
+    assert (row.loop.period, row.loop.times, row.loop.trained, row.loop.masked) == (6, 20, 12, 108)
+    assert row.loop.text.shown == "abcdef" * 18
+    assert "108 of 124 sampled tokens are masked." in verdict(looped, [row])
+
+
+def test_a_warning_to_the_model_stands_beside_the_result_and_hides_no_repeat() -> None:
+    warned = _call(output="x" + TOOL_LOOP_WARNING)
+    rows = turn_rows(_trajectory(_turn(0, _call()), _turn(1, warned)))
+    (row,) = rows[1].calls
+    assert (row.output.shown, row.same) == ("x", 2)
+    assert row.warning.startswith("[This call has now returned")
+
+
+def test_the_latency_bar_is_on_a_log_scale() -> None:
+    (row,) = turn_rows(
+        _trajectory(_turn(0, _call(seconds=0.0), _call(seconds=1.0), _call(seconds=900.0)))
+    )
+    assert [call.latency_px for call in row.calls] == [1, 30, 60]
 
 
 def test_arguments_are_indented_unless_they_are_no_json() -> None:
@@ -65,7 +106,7 @@ def test_a_repeat_is_the_same_name_and_arguments_however_they_are_spaced() -> No
 
 def test_a_turn_that_could_not_be_read_shows_its_raw_text() -> None:
     (row,) = turn_rows(_trajectory(_turn(0, text="<tool_call>{oops")))
-    assert row.raw.head == "<tool_call>{oops"
+    assert row.raw.shown == "<tool_call>{oops"
     (readable,) = turn_rows(_trajectory(_turn(0, content="yes")))
     assert not readable.raw
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from hone.accounts.models import Organisation, User
-from hone.tools.models import Tool, ToolVersion
+from hone.tools.models import CheckStatus, Recording, Tool, ToolCheck, ToolVersion
 from hone.tools.services import ToolFields, tool_create
+from tests.pages_jobs import story
 
 SECRET = "canary-4711/x"
 
@@ -191,3 +195,59 @@ def test_a_call_that_is_refused_says_that_it_was_not_made(
 ) -> None:
     page = call(member, register(bob, organisation, "https://tools.example.org/x"), item="[]")
     assert "<strong>It was not called.</strong>" in page
+
+
+def test_a_recorded_call_says_where_it_is_kept_and_a_fault_that_it_is_not(
+    member: Client, bob: User, organisation: Organisation, place: str
+) -> None:
+    tool = register(bob, organisation, f"http://{place}/broken")
+    form = {"arguments": "{}", "item": "{}", "record_as": "of today"}
+    page = member.post(f"/tools/{tool.pk}/call/", form).content.decode()
+    assert "Not recorded: a fault is nobody's answer." in page
+    assert not Recording.objects.exists()
+
+
+def test_whoever_may_ask_for_it_reads_what_allows_a_blocked_address(
+    alice: User, bob: User, organisation: Organisation
+) -> None:
+    tool = register(bob, organisation, "http://127.0.0.1:8090/x")
+    said = {}
+    for person in (alice, bob):
+        client = Client()
+        client.force_login(person)
+        form = {"arguments": "{}", "item": "{}"}
+        said[person] = client.post(f"/tools/{tool.pk}/call/", form).content.decode()
+        assert "may not be called from here" in said[person]
+    assert "add <code>127.0.0.1:8090</code> to the setting" in said[alice]
+    assert "127.0.0.1:8090</code>" not in said[bob]
+
+
+def test_the_health_at_the_top_follows_the_contract_test(
+    member: Client, bob: User, organisation: Organisation, place: str
+) -> None:
+    tool = register(bob, organisation, f"http://{place}/x")
+    ToolCheck.objects.create(
+        version=tool.versions.get(), status=CheckStatus.OK, calls=12, ended_at=timezone.now()
+    )
+    path, asked = f"/tools/{tool.pk}/", {"HX-Request": "true", "HX-Target": "contract"}
+    part = member.get(path, headers=asked).content.decode()
+    assert '<span id="health" hx-swap-oob="true">' in part
+    whole = member.get(path).content.decode()
+    assert '<span id="health">' in whole
+    assert "hx-swap-oob" not in whole
+
+
+def test_the_list_says_faults_of_a_day_and_who_uses_a_tool(
+    member: Client, bob: User, organisation: Organisation, place: str, tmp_path: Path
+) -> None:
+    tool = register(bob, organisation, f"http://{place}/x")
+    now = timezone.now()
+    for hours, faults in ((1, 2), (23, 1), (25, 8)):
+        check = ToolCheck.objects.create(
+            version=tool.versions.get(), status=CheckStatus.OK, calls=10, faults=faults
+        )
+        ToolCheck.objects.filter(pk=check.pk).update(ended_at=now - timedelta(hours=hours))
+    job = story.job_make(bob, organisation, tmp_path / "model")
+    job.tool_versions.add(tool.versions.get())
+    page = member.get("/tools/").content.decode()
+    assert '<td class="num">3 of 20</td><td class="num">1</td>' in page

@@ -459,7 +459,7 @@ def test_a_call_from_the_page_ends_after_30_seconds_at_most(
     bob: User, organisation: Organisation, server: ToolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TRIAL_S == 30.0
-    monkeypatch.setattr("hone.tools.services.TRIAL_S", 0.2)
+    monkeypatch.setattr("hone.tools.services.calling.TRIAL_S", 0.2)
     tried = _try(bob, organisation, f"http://{server.place}/slow", timeout_s=600, arguments="{}")
     assert tried.outcome.error == "search: No complete answer within 0.2 s."
 

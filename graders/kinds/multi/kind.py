@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graders.kinds.base import Grader, Grading, GradingError, Sample
+import msgspec
+
+from graders.kinds.base import Grader, Grading, GradingError, Sample, TokenUsage
 from graders.kinds.multi.formula import Formula, FormulaError
 from graders.kinds.spec import Kind, SpecReader
 
@@ -25,27 +27,30 @@ class MultiGrader:
     def grade(self, sample: Sample, item: Mapping[str, Any]) -> Grading:
         parts: dict[str, float] = {}
         stdout: list[str] = []
+        usage: dict[str, TokenUsage] = {}
+        reward, wrong = None, None
         for key, grader in self.graders.items():
             grading = grader.grade(sample, item)
-            stdout.append(grading.stdout)
+            if grading.stdout:
+                stdout.append(f"{key}: {grading.stdout}")
+            for model, spent in grading.usage.items():
+                usage[model] = usage.get(model, TokenUsage()) + spent
             if grading.error is not None or grading.reward is None:
-                return _failed(key, grading, parts, "".join(stdout))
+                cause = grading.error or GradingError("unresponsive_reward", "It gave no reward.")
+                wrong = msgspec.structs.replace(cause, message=f"{key}: {cause.message}")
+                break
             parts[key] = grading.reward
-        try:
-            reward = self.formula.value(parts)
-        except FormulaError as error:
-            wrong = GradingError("formula_parse", f"calculate_output: {error}")
-            return Grading(reward=None, parts=parts, error=wrong, stdout="".join(stdout))
-        return Grading(reward=reward, parts=parts, stdout="".join(stdout))
+        if wrong is None:
+            try:
+                reward = self.formula.value(parts)
+            except FormulaError as error:
+                wrong = GradingError("formula_parse", f"calculate_output: {error}")
+        return Grading(
+            reward=reward, parts=parts, error=wrong, stdout="\n".join(stdout), usage=usage
+        )
 
     def variables(self) -> frozenset[str]:
         return frozenset().union(*(grader.variables() for grader in self.graders.values()))
-
-
-def _failed(key: str, grading: Grading, parts: dict[str, float], stdout: str) -> Grading:
-    cause = grading.error or GradingError("other", "It gave no reward.")
-    wrong = GradingError(cause.code, f"{key}: {cause.message}", cause.infra)
-    return Grading(reward=None, parts=parts, error=wrong, stdout=stdout)
 
 
 def build(spec: SpecReader) -> Grader:

@@ -73,7 +73,7 @@ def build(spec: SpecReader) -> Grader:
         raise spec.refuse("source", problem)
     if spec.has("image_tag"):
         spec.text("image_tag")
-    return PythonGrader(source, spec.python)
+    return PythonGrader(source, spec.hooks.python)
 
 
 KIND = Kind(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graders.kinds.base import Grader, Grading, GradingError, Sample
+from graders.kinds.base import Grader, Grading, Sample
 from graders.kinds.spec import Kind, SpecReader
 from graders.kinds.templates import MissingVariable, Template
 
@@ -28,11 +28,10 @@ class StringCheck:
     holds: Callable[[str, str], bool]
 
     def grade(self, sample: Sample, item: Mapping[str, Any]) -> Grading:
-        namespaces = {"item": item, "sample": sample.as_dict()}
         try:
-            text, reference = self.input.render(namespaces), self.reference.render(namespaces)
+            text, reference = self.input.of(sample, item), self.reference.of(sample, item)
         except MissingVariable as error:
-            return Grading(reward=None, error=GradingError("invalid_variable", str(error)))
+            return error.grading
         return Grading(reward=1.0 if self.holds(text, reference) else 0.0)
 
     def variables(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Groups of rollouts of one task: which carry a learning signal, and their advantages."""
+"""Groups of rollouts of one task: which carry a signal, and the rewards that they train with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from jobs.engine.credit.base import Estimator, is_graded
+from jobs.engine.credit.base import is_graded
 from jobs.engine.types import Trajectory
 
 SPREAD_MIN = 1e-6
@@ -61,25 +61,3 @@ def training_rewards(groups: Sequence[Group], *, shuffle_seed: str | None) -> di
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(rewards)
     return {member.uid: reward for member, reward in zip(graded, rewards, strict=True)}
-
-
-def assign_credit(
-    groups: Sequence[Group], rewards: dict[str, float], estimator: Estimator
-) -> dict[Signal, int]:
-    """Set `advantage` and `trained` on every member; count the groups by signal."""
-    counts = dict.fromkeys(Signal, 0)
-    teaching: list[list[Trajectory]] = []
-    for group in groups:
-        for member in group.members:
-            member.advantage, member.trained = None, False
-        graded = group.graded
-        signal = group_signal([rewards[member.uid] for member in graded])
-        counts[signal] += 1
-        if signal is Signal.WITH_SIGNAL:
-            teaching.append(graded)
-    own = [[rewards[member.uid] for member in graded] for graded in teaching]
-    tokens = [[member.trained_tokens for member in graded] for graded in teaching]
-    for graded, advantages in zip(teaching, estimator(own, tokens), strict=True):
-        for member, advantage in zip(graded, advantages, strict=True):
-            member.advantage, member.trained = advantage, True
-    return counts

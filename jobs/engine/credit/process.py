@@ -21,6 +21,7 @@ def process_credit(
     turn_rewards: Mapping[str, TurnRewards],
     *,
     gamma: float = 1.0,
+    complete: bool = True,
 ) -> dict[str, list[float]]:
     """GTPO's returns-to-go minus a baseline, by uid, of the graded trajectories.
 
@@ -28,9 +29,12 @@ def process_credit(
     is not the mean at the same turn index (as IGPO's code has it): only the rollouts that went on
     have a turn of that index, so that going on would be judged among those who went on and never
     against stopping. Unscored turns get 0 and are in no mean.
+
+    `complete`: every turn was to be scored, so that a missing score is an error, and what the turns
+    before it led to is not known either. Off where a source scores some turns only.
     """
     graded = [trajectory for trajectory in trajectories if is_graded(trajectory)]
-    returns = _scored_returns(graded, turn_rewards, gamma)
+    returns = _scored_returns(graded, turn_rewards, gamma, complete=complete)
     baselines = _baselines(graded, returns)
     return {
         member.uid: [
@@ -68,15 +72,21 @@ def _is_scored(reward: float | None) -> TypeGuard[float]:
 
 
 def _scored_returns(
-    members: Sequence[Trajectory], turn_rewards: Mapping[str, TurnRewards], gamma: float
+    members: Sequence[Trajectory],
+    turn_rewards: Mapping[str, TurnRewards],
+    gamma: float,
+    *,
+    complete: bool,
 ) -> dict[Visit, float]:
     returns: dict[Visit, float] = {}
     for member in members:
         own = turn_rewards.get(member.uid, [None] * len(member.turns))
         if len(own) != len(member.turns):
             raise ValueError(f"{member.uid}: {len(own)} rewards for {len(member.turns)} turns")
+        missing = [turn for turn, reward in enumerate(own) if not _is_scored(reward)]
+        first = missing[-1] + 1 if complete and missing else 0
         for turn, ahead in enumerate(returns_to_go(own, gamma)):
-            if _is_scored(own[turn]):
+            if turn >= first and _is_scored(own[turn]):
                 returns[member.uid, turn] = ahead
     return returns
 

@@ -49,6 +49,8 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Mean validation reward by step."""
     alarms: AlarmState = AlarmState()
     """What the alarms remember; empty in checkpoints from before there were any."""
+    gate: float = 0.0
+    """What the gate of the step term remembers."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,13 +140,14 @@ def folder_bytes(path: Path) -> int:
 def read_verified(path: Path, manifest_sha256: str | None = None) -> dict[str, bytes]:
     """All files of a folder after their hashes were checked; a bad folder is set aside."""
     try:
-        return _read_checked(path, manifest_sha256)
+        return read_checked(path, manifest_sha256)
     except CheckpointCorrupt:
         _quarantine(path)
         raise
 
 
-def _read_checked(path: Path, manifest_sha256: str | None) -> dict[str, bytes]:
+def read_checked(path: Path, manifest_sha256: str | None) -> dict[str, bytes]:
+    """As `read_verified`, for a folder that belongs to another run: it is left as it is."""
     raw = _bytes_of(path, MANIFEST)
     if manifest_sha256 is not None and hashlib.sha256(raw).hexdigest() != manifest_sha256:
         raise CheckpointCorrupt(path, MANIFEST, "is not the one that was recorded for this step")
@@ -185,6 +188,14 @@ def _quarantine(path: Path) -> None:
         path.rename(aside)
 
 
+def adapter_files(adapter: dict[str, Tensor], adapter_config: dict[str, Any]) -> dict[str, bytes]:
+    """The contents of a PEFT folder."""
+    return {
+        ADAPTER: tensors_to_bytes(adapter, metadata={"format": "pt"}),
+        ADAPTER_CONFIG: msgspec.json.format(msgspec.json.encode(adapter_config), indent=2),
+    }
+
+
 def checkpoint_files(
     adapter: dict[str, Tensor],
     adapter_config: dict[str, Any],
@@ -193,8 +204,7 @@ def checkpoint_files(
 ) -> dict[str, bytes]:
     """The contents of a checkpoint folder, without its manifest."""
     return {
-        ADAPTER: tensors_to_bytes(adapter, metadata={"format": "pt"}),
-        ADAPTER_CONFIG: msgspec.json.format(msgspec.json.encode(adapter_config), indent=2),
+        **adapter_files(adapter, adapter_config),
         OPTIMISER: tensors_to_bytes(optimiser),
         STATE: msgspec.json.format(msgspec.json.encode(state), indent=2),
     }
@@ -225,8 +235,8 @@ def best_steps(evaluations: dict[str, float], count: int) -> list[int]:
 def prune(root: Path, keep: Iterable[int], *, newest: int, committed: int | None) -> None:
     """Remove checkpoints that no longer count.
 
-    What stays: those named, the newest two, and every one from the last committed step on, since
-    a resume begins there. `committed` None: nothing is known of commits.
+    What stays: those in `keep`, the newest two, and every one from the last committed step on,
+    since a resume begins there. `committed` None: nothing is known of commits.
     """
     wanted = set(keep)
     oldest = newest - ROLLING + 1

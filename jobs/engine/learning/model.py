@@ -110,8 +110,8 @@ def load_policy(spec: JobSpec) -> Policy:
 
 def _with_adapter(base: Any, spec: JobSpec) -> PeftModel:
     lora = LoraConfig(
-        r=spec.lora_rank,
-        lora_alpha=spec.lora_alpha,
+        r=spec.lora.rank,
+        lora_alpha=spec.lora.alpha,
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",

@@ -13,17 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jobs.engine.credit.attribution import token_advantages
 from jobs.engine.types import TokenKind, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """`mask_BT` is true where a sampled token is trained; elsewhere the other fields are 0."""
+    """`mask_BT` is true where a sampled token is trained; elsewhere the other fields are 0.
+
+    `uids_B` names the rollouts.
+    """
 
     ids_BT: Tensor
     mask_BT: Tensor
     anchor_BT: Tensor
     advantages_BT: Tensor
+    uids_B: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> MicroBatch:
         return MicroBatch(
@@ -31,6 +36,7 @@ class MicroBatch:
             self.mask_BT.to(device),
             self.anchor_BT.to(device),
             self.advantages_BT.to(device),
+            self.uids_B,
         )
 
     @property
@@ -61,39 +67,44 @@ def trained_mask(trajectory: Trajectory) -> Tensor:
     return mask_T
 
 
+def scaled_advantages(trajectory: Trajectory, total: int) -> Tensor:
+    """[computed length]: over the tokens of the whole step; 0 where a token is not trained."""
+    mask_T = trained_mask(trajectory)
+    advantages_T = torch.tensor(token_advantages(trajectory)[: len(mask_T)], dtype=torch.float64)
+    return torch.where(mask_T, advantages_T / total, 0.0).float()
+
+
 def pack(
-    trajectories: Sequence[Trajectory], advantages: Sequence[float], *, token_budget: int
+    trajectories: Sequence[Trajectory], *, token_budget: int, total: int = 1
 ) -> list[MicroBatch]:
     """Longest first, as many rollouts a micro-batch as fit the budget with their padding.
 
-    `advantages` are per trajectory, already scaled. A rollout longer than the budget goes alone.
+    `total`: the tokens of the whole step. A rollout longer than the budget goes alone.
     """
-    pairs = sorted(
-        zip(trajectories, advantages, strict=True),
-        key=lambda pair: (-computed_length(pair[0]), pair[0].uid),
-    )
-    batches: list[list[tuple[Trajectory, float]]] = []
-    for pair in pairs:
-        longest = computed_length(batches[-1][0][0]) if batches else 0
+    longest_first = sorted(trajectories, key=lambda each: (-computed_length(each), each.uid))
+    batches: list[list[Trajectory]] = []
+    for trajectory in longest_first:
+        longest = computed_length(batches[-1][0]) if batches else 0
         if batches and (len(batches[-1]) + 1) * longest <= token_budget:
-            batches[-1].append(pair)
+            batches[-1].append(trajectory)
         else:
-            batches.append([pair])
-    return [_micro_batch(batch) for batch in batches]
+            batches.append([trajectory])
+    return [_micro_batch(batch, total) for batch in batches]
 
 
-def _micro_batch(pairs: Sequence[tuple[Trajectory, float]]) -> MicroBatch:
-    shape = (len(pairs), computed_length(pairs[0][0]))
+def _micro_batch(trajectories: Sequence[Trajectory], total: int) -> MicroBatch:
+    shape = (len(trajectories), computed_length(trajectories[0]))
     ids_BT = torch.zeros(shape, dtype=torch.long)
     mask_BT = torch.zeros(shape, dtype=torch.bool)
     anchor_BT = torch.zeros(shape)
     advantages_BT = torch.zeros(shape)
-    for row, (trajectory, advantage) in enumerate(pairs):
-        length = computed_length(trajectory)
-        ids_BT[row, :length] = torch.tensor(trajectory.ids[:length])
+    for row, trajectory in enumerate(trajectories):
         mask_T = trained_mask(trajectory)
+        length = len(mask_T)
+        ids_BT[row, :length] = torch.tensor(trajectory.ids[:length])
         mask_BT[row, :length] = mask_T
         anchor_T = torch.tensor(trajectory.logprobs[:length], dtype=torch.float32)
         anchor_BT[row, :length] = torch.where(mask_T, anchor_T, 0.0)
-        advantages_BT[row, :length] = torch.where(mask_T, advantage, 0.0)
-    return MicroBatch(ids_BT, mask_BT, anchor_BT, advantages_BT)
+        advantages_BT[row, :length] = scaled_advantages(trajectory, total)
+    uids_B = tuple(trajectory.uid for trajectory in trajectories)
+    return MicroBatch(ids_BT, mask_BT, anchor_BT, advantages_BT, uids_B)

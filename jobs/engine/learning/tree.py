@@ -9,7 +9,7 @@ Legend: T tokens of the row, L tokens of one rollout, N trained tokens, each onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -20,21 +20,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
-from jobs.engine.learning.packing import MicroBatch, computed_length, pack, trained_mask
+from jobs.engine.learning.packing import (
+    MicroBatch,
+    computed_length,
+    pack,
+    scaled_advantages,
+    trained_mask,
+)
+from jobs.engine.learning.tree_attention import TREE_ATTENTION, tree_mask
 from jobs.engine.sampling.slots import additive_mask, can_use_slots, masks_by_layer
 from jobs.engine.types import Trajectory
 
 SAVES = 0.8
 """A tree is worth its dense mask where it has fewer than this share of its rollouts' tokens."""
 
-Pair = tuple[Trajectory, float]
+FLEX_ATTENTION = "flex_attention"
+
 Ids = NDArray[np.int64]
 Sees = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class TreeBatch:
-    """`ends_T` is where a token's followers end; `pred_N` is the place before a trained token."""
+    """`ends_T` is where a token's followers end; `pred_N` is the place before a trained token.
+
+    `uids_B` names the rollouts that `owner_N` counts.
+    """
 
     ids_T: Tensor
     positions_T: Tensor
@@ -44,40 +55,40 @@ class TreeBatch:
     anchor_N: Tensor
     advantages_N: Tensor
     owner_N: Tensor
+    uids_B: tuple[str, ...] = field(default=(), kw_only=True)
 
     def to(self, device: torch.device) -> TreeBatch:
-        return TreeBatch(*(getattr(self, part.name).to(device) for part in fields(self)))
+        names = (part.name for part in fields(self) if not part.kw_only)
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def pack_trees(
-    trajectories: Sequence[Trajectory],
-    advantages: Sequence[float],
-    *,
-    token_budget: int,
-    row_tokens: int,
+    trajectories: Sequence[Trajectory], *, token_budget: int, row_tokens: int, total: int = 1
 ) -> list[MicroBatch | TreeBatch]:
     """Trees where they save, else the padded form.
 
     A tree of more than `token_budget` tokens is split; small trees share a row of `row_tokens`.
+    `total`: the tokens of the whole step.
     """
-    pairs = _by_ids(zip(trajectories, advantages, strict=True))
-    trees: list[list[Pair]] = []
-    alone: list[Pair] = []
-    for _, group in groupby(pairs, key=lambda pair: pair[0].group):
-        for piece in _joined(([pair] for pair in group), token_budget):
-            whole = sum(computed_length(pair[0]) for pair in piece)
+    trees: list[list[Trajectory]] = []
+    alone: list[Trajectory] = []
+    # Stable, so that within a group they stay in the order of their tokens.
+    members = sorted(_by_ids(trajectories), key=lambda member: member.group)
+    for _, group in groupby(members, key=lambda member: member.group):
+        for piece in _joined(([member] for member in group), token_budget):
+            whole = sum(map(computed_length, piece))
             if _fresh([], piece) < SAVES * whole:
                 trees.append(piece)
             else:
                 alone.extend(piece)
     rows = _joined(trees, row_tokens)
-    padded = pack([m for m, _ in alone], [a for _, a in alone], token_budget=token_budget)
-    return [*(build_tree(row) for row in rows), *padded]
+    padded = pack(alone, token_budget=token_budget, total=total)
+    return [*(build_tree(row, total) for row in rows), *padded]
 
 
-def _joined(pieces: Iterable[list[Pair]], budget: int) -> Iterator[list[Pair]]:
+def _joined(pieces: Iterable[list[Trajectory]], budget: int) -> Iterator[list[Trajectory]]:
     """Neighbouring pieces together, as far as their tree fits the budget."""
-    row: list[Pair] = []
+    row: list[Trajectory] = []
     used = 0
     for piece in pieces:
         fresh = _fresh(row, piece)
@@ -90,20 +101,20 @@ def _joined(pieces: Iterable[list[Pair]], budget: int) -> Iterator[list[Pair]]:
         yield row
 
 
-def _fresh(row: Sequence[Pair], piece: Sequence[Pair]) -> int:
+def _fresh(row: Sequence[Trajectory], piece: Sequence[Trajectory]) -> int:
     """Tokens that a piece adds to the tree of the rollouts before it, all in order."""
     before = _ids(row[-1]) if row else np.zeros(0, dtype=np.int64)
-    ids = [before, *(_ids(pair) for pair in piece)]
+    ids = [before, *map(_ids, piece)]
     return sum(len(now_L) - common_prefix(before_L, now_L) for before_L, now_L in pairwise(ids))
 
 
-def _ids(pair: Pair) -> Ids:
-    return np.asarray(pair[0].ids[: computed_length(pair[0])], dtype=np.int64)
+def _ids(member: Trajectory) -> Ids:
+    return np.asarray(member.ids[: computed_length(member)], dtype=np.int64)
 
 
-def _by_ids(pairs: Iterable[Pair]) -> list[Pair]:
+def _by_ids(members: Iterable[Trajectory]) -> list[Trajectory]:
     """By the tokens that are computed; so no rollout is a beginning of one before it."""
-    return sorted(pairs, key=lambda pair: (pair[0].ids[: computed_length(pair[0])], pair[0].uid))
+    return sorted(members, key=lambda each: (each.ids[: computed_length(each)], each.uid))
 
 
 def common_prefix(left_L: Ids, right_L: Ids) -> int:
@@ -126,30 +137,31 @@ def trie_paths(rollouts: Sequence[Ids]) -> list[Ids]:
     return paths
 
 
-def build_tree(pairs: Sequence[Pair]) -> TreeBatch:
+def build_tree(members: Sequence[Trajectory], total: int = 1) -> TreeBatch:
     """One row of all rollouts; `owner_N` counts them in lexicographic order."""
-    pairs = _by_ids(pairs)
-    rollouts = [_ids(pair) for pair in pairs]
+    members = _by_ids(members)
+    rollouts = list(map(_ids, members))
     paths = trie_paths(rollouts)
     ids_T, positions_T, ends_T = np.zeros((3, paths[-1][-1] + 1), dtype=np.int64)
     parts: list[list[Tensor]] = []
-    for owner, (pair, ids_L, path_L) in enumerate(zip(pairs, rollouts, paths, strict=True)):
+    for owner, (member, ids_L, path_L) in enumerate(zip(members, rollouts, paths, strict=True)):
         ids_T[path_L] = ids_L
         positions_T[path_L] = np.arange(len(path_L))
         ends_T[path_L] = path_L[-1] + 1
-        places_N = trained_mask(pair[0]).nonzero().flatten()
-        anchor_L = torch.tensor(pair[0].logprobs[: len(ids_L)], dtype=torch.float32)
+        places_N = trained_mask(member).nonzero().flatten()
+        anchor_L = torch.tensor(member.logprobs[: len(ids_L)], dtype=torch.float32)
         parts.append(
             [
                 torch.from_numpy(path_L)[places_N - 1],
                 torch.from_numpy(ids_L)[places_N],
                 anchor_L[places_N],
-                torch.full(places_N.shape, pair[1], dtype=torch.float32),
+                scaled_advantages(member, total)[places_N],
                 torch.full_like(places_N, owner),
             ]
         )
     row = [torch.from_numpy(part_T) for part_T in (ids_T, positions_T, ends_T)]
-    return TreeBatch(*row, *(torch.cat(part) for part in zip(*parts, strict=True)))
+    trained = (torch.cat(part) for part in zip(*parts, strict=True))
+    return TreeBatch(*row, *trained, uids_B=tuple(member.uid for member in members))
 
 
 def can_use_trees(config: Any) -> bool:
@@ -157,10 +169,16 @@ def can_use_trees(config: Any) -> bool:
     return can_use_slots(config)
 
 
-def tree_masks(config: Any, batch: TreeBatch, *, blocks: bool, dtype: torch.dtype) -> Any:
-    """The mask of all layers, or one by each kind of layer where some have a window."""
-    make = partial(block_mask, batch) if blocks else partial(dense_mask, batch, dtype=dtype)
-    return masks_by_layer(config, make)
+def tree_masks(config: Any, batch: TreeBatch, attention: str | None, dtype: torch.dtype) -> Any:
+    """The mask of all layers, or one by each kind of layer where some have a window.
+
+    In the form that the attention of this name takes; additive where none is named.
+    """
+    if attention == FLEX_ATTENTION:
+        return masks_by_layer(config, partial(block_mask, batch))
+    if attention == TREE_ATTENTION:
+        return masks_by_layer(config, partial(tree_mask, batch.ends_T, batch.positions_T))
+    return masks_by_layer(config, partial(dense_mask, batch, dtype=dtype))
 
 
 def ancestors(batch: TreeBatch, window: int | None) -> Sees:
@@ -184,7 +202,7 @@ def dense_mask(batch: TreeBatch, window: int | None, *, dtype: torch.dtype) -> T
 
 
 def block_mask(batch: TreeBatch, window: int | None) -> Any:
-    """The same for FlexAttention, on CUDA alone: no test without such a device runs it."""
+    """The same for FlexAttention, which has a backward pass on CUDA alone."""
     length = len(batch.ids_T)
     device = str(batch.ids_T.device)
     return create_block_mask(ancestors(batch, window), None, None, length, length, device=device)

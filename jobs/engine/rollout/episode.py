@@ -2,6 +2,9 @@
 
 The token list only grows: prompt, what the model sampled, what the template puts after it. Each
 budget ends the rollout with a stop reason of its own; a fault of a tool ends it without a reward.
+
+A continuation begins with a part of another rollout, which counts against its budgets, all but the
+clock.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from jobs.engine.rollout.identity import (
 from jobs.engine.rollout.loops import TOOL_LOOP_WARNING, WARN_AT, ToolLoopDetector
 from jobs.engine.rollout.parse import ParsedTurn, parse_turn
 from jobs.engine.rollout.render import ChatRenderer, TemplateRefused, ToolMessage
-from jobs.engine.rollout.tools import ToolExecutor
+from jobs.engine.rollout.replay import Executes, ReplayExecutor
 from jobs.engine.sampling.base import Sampled, Sampler, SampleRequest
 from jobs.engine.spec import Budgets
 from jobs.engine.types import StopReason, TokenKind, ToolCall, Trajectory, Turn
@@ -47,13 +50,19 @@ class Room:
     reason: StopReason
 
 
-def room_for_turn(trajectory: Trajectory, settings: EpisodeSettings) -> Room:
-    """The tightest of the token limits; on a tie the one that ends most is named."""
+def room_for_turn(trajectory: Trajectory, settings: EpisodeSettings, earlier: int = 0) -> Room:
+    """The tightest of the token limits; on a tie the one that ends most is named.
+
+    `earlier`: sampled tokens of the rollout that this one continues.
+    """
     budgets = settings.budgets
     total = min(budgets.max_total_tokens, settings.context_length)
     choices = (
         Room(total - len(trajectory.ids), StopReason.CONTEXT_LIMIT),
-        Room(budgets.max_sampled_tokens - trajectory.sampled_tokens, StopReason.TOKEN_LIMIT),
+        Room(
+            budgets.max_sampled_tokens - earlier - trajectory.sampled_tokens,
+            StopReason.TOKEN_LIMIT,
+        ),
         Room(budgets.max_turn_tokens, StopReason.TURN_TOKEN_LIMIT),
     )
     return min(choices, key=lambda room: room.tokens)
@@ -69,14 +78,18 @@ class Episode:
         *,
         sampler: Sampler,
         renderer: ChatRenderer,
-        executor: ToolExecutor,
+        executor: Executes,
         order: int,
     ) -> None:
         self._request = request
         self._settings = settings
         self._sampler = sampler
         self._renderer = renderer
-        self._executor = executor
+        prefix = request.prefix
+        self._executor = (
+            executor if prefix is None else ReplayExecutor(executor, prefix.record, prefix.turns)
+        )
+        self._earlier = 0 if prefix is None else prefix.sampled_tokens
         self._order = order
         self._loops = ToolLoopDetector()
         self._schemas = executor.schemas(request.task)
@@ -85,8 +98,14 @@ class Episode:
         self._asked = 0.0
 
     def _begin(self) -> Trajectory:
-        request = self._request
-        ids = self._renderer.prompt_ids(request.task.messages, self._schemas)
+        request, prefix = self._request, self._request.prefix
+        if prefix is None:
+            ids = self._renderer.prompt_ids(request.task.messages, self._schemas)
+            kinds, turns = [int(TokenKind.PROMPT)] * len(ids), []
+        else:
+            ids, kinds, turns = prefix.ids, prefix.kinds, prefix.turns
+        for call in (call for turn in turns for call in turn.calls):
+            self._loops.note(call.name, call.arguments, call.output or "")
         return Trajectory(
             uid=request.uid,
             row=request.task.row,
@@ -97,7 +116,8 @@ class Episode:
             ids=ids,
             logprobs=[0.0] * len(ids),
             entropies=[0.0] * len(ids),
-            kinds=[int(TokenKind.PROMPT)] * len(ids),
+            kinds=kinds,
+            turns=turns,
         )
 
     async def run(self) -> Trajectory:
@@ -135,7 +155,7 @@ class Episode:
         trajectory = self._trajectory
         if len(trajectory.turns) >= self._settings.budgets.max_turns:
             return StopReason.TURN_LIMIT
-        room = room_for_turn(trajectory, self._settings)
+        room = room_for_turn(trajectory, self._settings, self._earlier)
         if room.tokens < 1:
             return room.reason
         started = time.monotonic()

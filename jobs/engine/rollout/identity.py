@@ -7,7 +7,57 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.engine.types import Task
+import msgspec
+
+from jobs.engine.rollout.replay import Record
+from jobs.engine.types import Task, TokenKind, Trajectory, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """How a continuation begins: with all of `parent` that was there before its turn `turn`.
+
+    That is after the tool results of the turn before. `k` tells continuations of one place apart;
+    `record` answers the calls that must not be made again.
+    """
+
+    parent: Trajectory
+    turn: int
+    k: int
+    record: Record
+
+    @property
+    def uid(self) -> str:
+        return continuation_uid(self.parent.uid, self.turn, self.k)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.parent.ids[: self._end]
+
+    @property
+    def kinds(self) -> list[int]:
+        """Nothing of it was sampled by the continuation, so nothing of it may train again."""
+        return [
+            int(TokenKind.PROMPT) if kind == TokenKind.SAMPLED else kind
+            for kind in self.parent.kinds[: self._end]
+        ]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Copies, without what was found out about the parent's turns."""
+        return [
+            msgspec.structs.replace(turn, calls=list(turn.calls), score=None, measured=None)
+            for turn in self.parent.turns[: self.turn]
+        ]
+
+    @property
+    def sampled_tokens(self) -> int:
+        """What the parent had used of its budget by then."""
+        return sum(kind == TokenKind.SAMPLED for kind in self.parent.kinds[: self._end])
+
+    @property
+    def _end(self) -> int:
+        return self.parent.turns[self.turn].start
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +67,21 @@ class RolloutRequest:
     task: Task
     group: str
     sample: int
-    split: Literal["train", "validation"]
+    split: Literal["train", "validation", "preflight"]
     step: int
+    prefix: Prefix | None = None
 
     @property
     def uid(self) -> str:
         """Unique in a job."""
-        letter = "t" if self.split == "train" else "v"
-        return f"{letter}-{self.step}-{self.group}-{self.sample}"
+        if self.prefix is not None:
+            return self.prefix.uid
+        return f"{self.split[0]}-{self.step}-{self.group}-{self.sample}"
+
+
+def continuation_uid(parent: str, turn: int, k: int) -> str:
+    """Unique in a job, as its seeds, ids and trace are derived from it."""
+    return f"{parent}-c{turn}-{k}"
 
 
 def _digest(*parts: object, size: int) -> bytes:

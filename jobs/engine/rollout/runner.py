@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from jobs.engine.rollout.episode import Episode, EpisodeSettings
 from jobs.engine.rollout.identity import RolloutRequest
 from jobs.engine.rollout.render import ChatRenderer
-from jobs.engine.rollout.tools import ToolExecutor
+from jobs.engine.rollout.replay import Executes
 from jobs.engine.sampling.base import CountsRollouts, Sampler
 from jobs.engine.types import Trajectory
 
@@ -22,7 +22,7 @@ class RolloutRunner:
         self,
         sampler: Sampler,
         renderer: ChatRenderer,
-        executor: ToolExecutor,
+        executor: Executes,
         settings: EpisodeSettings,
         *,
         at_once: int | None = None,

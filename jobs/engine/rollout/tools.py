@@ -1,18 +1,33 @@
-"""Makes the tool calls of a turn: at once, within each tool's limit, answers in order."""
+"""Makes the tool calls of a turn: at once, within each endpoint's limits, answers in order."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from hone.core.net.attempts import EndpointGuard, Pace
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.function_call import CallLimits, CallOutcome, FunctionCall, call_function
+from hone.core.net.mcp_calls import McpServer
+from hone.core.net.retry_budget import RetryBudgets
 from jobs.engine.rollout.parse import clean_text
 from jobs.engine.spec import ToolSpec
 from jobs.engine.types import UNKNOWN_TOOL, Task, ToolCall
 
 MAX_ATTEMPTS = 4
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """What is shared by the tools at one address, in one event loop."""
+
+    slots: asyncio.Semaphore
+    guard: EndpointGuard
+    servers: dict[frozenset[tuple[str, str]], McpServer] = field(default_factory=dict)
+    """By headers: tools that have the same share the session of a rollout."""
 
 
 class ToolExecutor:
@@ -27,8 +42,16 @@ class ToolExecutor:
         self._tools = {tool.name: tool for tool in tools}
         self._headers = {name: dict(given) for name, given in headers.items()}
         self._client = client
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._budgets = RetryBudgets()
+        self._endpoints: dict[str, _Endpoint] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def aclose(self) -> None:
+        """End the sessions with MCP servers."""
+        endpoints, self._endpoints, self._loop = self._endpoints, {}, None
+        for endpoint in endpoints.values():
+            for server in endpoint.servers.values():
+                await server.aclose()
 
     def schemas(self, task: Task) -> list[dict[str, Any]]:
         """What the model is told: the row's own tools, else those registered with the job."""
@@ -57,7 +80,7 @@ class ToolExecutor:
     ) -> None:
         """Fill in what came of each call. `offered`: the tools this row may call; `keys`: one
         idempotency key a call. Malformed calls are left as they are."""
-        self._renew_slots()
+        self._renew_endpoints()
         await asyncio.gather(
             *(
                 self._execute_one(call, trace_id, dict(item), offered, key)
@@ -66,14 +89,23 @@ class ToolExecutor:
             )
         )
 
-    def _renew_slots(self) -> None:
+    def _renew_endpoints(self) -> None:
         """Semaphores belong to one event loop; a job may use several, one after the other."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop = loop
-            self._slots = {
-                name: asyncio.Semaphore(tool.max_concurrency) for name, tool in self._tools.items()
-            }
+        if self._loop is loop:
+            return
+        self._loop = loop
+        sharing: dict[str, list[ToolSpec]] = defaultdict(list)
+        for tool in self._tools.values():
+            sharing[tool.url].append(tool)
+        self._endpoints = {url: self._endpoint(url, tools) for url, tools in sharing.items()}
+
+    def _endpoint(self, url: str, tools: Sequence[ToolSpec]) -> _Endpoint:
+        rates = [tool.rate_limit for tool in tools if tool.rate_limit is not None]
+        return _Endpoint(
+            asyncio.Semaphore(min(tool.max_concurrency for tool in tools)),
+            EndpointGuard(pace=Pace(min(rates, default=None)), budget=self._budgets.of(url)),
+        )
 
     async def _execute_one(
         self,
@@ -104,16 +136,36 @@ class ToolExecutor:
             idempotent=tool.idempotent,
             effects=tool.effects,
         )
-        async with self._slots[call.name]:
-            outcome = await call_function(
+        endpoint = self._endpoints[tool.url]
+        async with endpoint.slots:
+            outcome = await self._call(tool, endpoint, function_call, limits, key)
+        _take_outcome(call, outcome)
+
+    async def _call(
+        self,
+        tool: ToolSpec,
+        endpoint: _Endpoint,
+        call: FunctionCall,
+        limits: CallLimits,
+        key: str,
+    ) -> CallOutcome:
+        headers = self._headers.get(tool.name, {})
+        if tool.kind == "http":
+            return await call_function(
                 self._client,
                 url=tool.url,
-                headers=self._headers.get(call.name, {}),
-                call=function_call,
+                headers=headers,
+                call=call,
                 limits=limits,
                 idempotency_key=key,
+                guard=endpoint.guard,
             )
-        _take_outcome(call, outcome)
+        who = frozenset(headers.items())
+        if who not in endpoint.servers:
+            endpoint.servers[who] = McpServer(self._client, tool.url, headers)
+        return await endpoint.servers[who].call(
+            call, tool.remote_name, limits=limits, idempotency_key=key, guard=endpoint.guard
+        )
 
 
 def _take_outcome(call: ToolCall, outcome: CallOutcome) -> None:

@@ -14,8 +14,9 @@ import torch
 
 from jobs.engine.sampling.base import Sampled, SampleRequest
 from jobs.engine.sampling.draw import draw
+from jobs.engine.sampling.fused import ModelPass, Pass, fused_pass
 from jobs.engine.sampling.lanes import Lanes
-from jobs.engine.sampling.slots import SlotCache, attention_masks, round_columns
+from jobs.engine.sampling.slots import SlotCache, round_columns
 
 IntArray = npt.NDArray[np.int64]
 
@@ -41,9 +42,8 @@ class SlotDecoder:
         capacity: int,
         device: torch.device,
     ) -> None:
-        self._model = model
+        self._pass: Pass = fused_pass(model, capacity) or ModelPass(model)
         self._device = device
-        self._dtype = next(model.parameters()).dtype
         self._cache = SlotCache(slots, capacity, device)
         self._lanes = Lanes(slots, stop_ids)
         self.capacity = capacity
@@ -67,6 +67,7 @@ class SlotDecoder:
         """Drop every cached beginning; the weights are new."""
         if self._active:
             raise RuntimeError("the weights changed while rollouts were being sampled")
+        self._pass.forget()
         self._cached_S[:] = 0
         self._known_S[:] = 0
         self._used_S[:] = 0
@@ -141,26 +142,17 @@ class SlotDecoder:
         starts_N = self._cached_S[slots_N]
         positions_NW = np.minimum(starts_N[:, None] + np.arange(width), self.capacity - 1)
         tokens_NW = self._tokens_SC[slots_N[:, None], positions_NW]
-        self._forward(slots_N, np.maximum(tokens_NW, 0), positions_NW)
+        self._pass.feed(*self._aim(slots_N, np.maximum(tokens_NW, 0), positions_NW))
         self._cached_S[slots_N] = np.minimum(starts_N + width, self._known_S[slots_N])
 
-    def _forward(
+    def _aim(
         self, slots_N: IntArray, tokens_NW: IntArray, positions_NW: IntArray
-    ) -> torch.Tensor:
-        """One pass of the model; the logits after the last column of `tokens_NW`."""
+    ) -> tuple[torch.Tensor, torch.Tensor, SlotCache, int]:
+        """Point the cache at these rows and columns; what a pass is called with."""
         columns = round_columns(int(positions_NW.max()) + 1, self.capacity)
         positions = torch.from_numpy(positions_NW).to(self._device)
         self._cache.aim(torch.from_numpy(slots_N).to(self._device), positions, columns)
-        output = self._model(
-            input_ids=torch.from_numpy(tokens_NW).to(self._device),
-            attention_mask=attention_masks(self._model.config, positions, columns, self._dtype),
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits_NV: torch.Tensor = output.logits[:, -1]
-        return logits_NV
+        return torch.from_numpy(tokens_NW).to(self._device), positions, self._cache, columns
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Sampled]]:
@@ -168,7 +160,8 @@ class SlotDecoder:
         lanes_N = np.arange(self._active)
         positions_N = self._cached_S[: self._active].copy()
         tokens_N = self._tokens_SC[lanes_N, positions_N]
-        logits_NV = self._forward(lanes_N, tokens_N[:, None], positions_N[:, None])
+        aimed = self._aim(lanes_N, tokens_N[:, None], positions_N[:, None])
+        logits_NV = self._pass.logits(*aimed)
         temperatures_N, uniforms_N = self._lanes.next_draws(self._active)
         drawn = draw(
             logits_NV,

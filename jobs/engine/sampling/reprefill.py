@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicCache
 from jobs.engine.sampling.base import Sampled, SampleRequest
 from jobs.engine.sampling.draw import draw
 from jobs.engine.sampling.lanes import Lanes
+from jobs.engine.sampling.merged import MergedAdapter
 
 IntArray = npt.NDArray[np.int64]
 
@@ -36,6 +37,7 @@ class ReprefillDecoder:
         device: torch.device,
     ) -> None:
         self._model = model
+        self._adapter = MergedAdapter(model)
         self._device = device
         self._stop_ids = stop_ids
         self._slots = slots
@@ -60,6 +62,7 @@ class ReprefillDecoder:
         """Nothing outlives a batch."""
         if self.active:
             raise RuntimeError("the weights changed while rollouts were being sampled")
+        self._adapter.forget()
 
     def abort(self) -> None:
         """Give up everything, after a pass that failed half-way."""
@@ -124,13 +127,14 @@ class ReprefillDecoder:
     def _forward(self) -> torch.Tensor:
         width = self._next_NW.shape[1]
         positions_NC = np.maximum(self._seen_NC.cumsum(axis=1) - 1, 0)
-        output = self._model(
-            input_ids=torch.from_numpy(self._next_NW).to(self._device),
-            attention_mask=torch.from_numpy(self._seen_NC).to(self._device),
-            position_ids=torch.from_numpy(positions_NC[:, -width:].copy()).to(self._device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with self._adapter.in_force():
+            output = self._model(
+                input_ids=torch.from_numpy(self._next_NW).to(self._device),
+                attention_mask=torch.from_numpy(self._seen_NC).to(self._device),
+                position_ids=torch.from_numpy(positions_NC[:, -width:].copy()).to(self._device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         logits_NV: torch.Tensor = output.logits[:, -1]
         return logits_NV

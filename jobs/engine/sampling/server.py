@@ -13,6 +13,7 @@ import math
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ import numpy as np
 
 from hone.core.net.client import MIB, AsyncGuardedClient, NetResponse
 from hone.core.net.errors import OutboundError, OutboundFailed, OutboundTimeout
-from jobs.engine.errors import RunFailed
+from hone.core.net.line import passes
+from jobs.engine.errors import RunFailed, RunPaused
 from jobs.engine.rollout.loops import TokenLoopDetector
 from jobs.engine.sampling.base import Sampled, SampleRequest
 
@@ -37,8 +39,11 @@ _BYTES_A_TOKEN = 4096
 _UNFILTERED: Body = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
-class SamplerUnavailable(Exception):
+class SamplerUnavailable(RunPaused):
     """The server did not answer, however often it was asked; later it may."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("sampler_unavailable", text)
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,13 @@ class ServerSampler:
             path, body, read = "/v1/completions", self._completion(request), _read_completion
         else:
             path, body, read = "/generate", self._native(request), _read_native
-        response = await self._post(path, body, max_bytes=room)
+        try:
+            response = await self._post(path, body, max_bytes=room)
+        except _Forgotten:
+            # The server began anew, and knows the adapter no more: it gets it once again.
+            self._stale = True
+            await self._refresh()
+            response = await self._post(path, body, max_bytes=room)
         return self._sampled(request, *read(_parsed(response.body)))
 
     def _check_temperature(self, temperature: float) -> None:
@@ -123,7 +134,7 @@ class ServerSampler:
                 "sampling_server_logprobs",
                 f"temperature is {temperature:g}, and vLLM reports the log-probabilities of "
                 "temperature 1 unless it was started with --logprobs-mode processed_logprobs. "
-                "Start it so and set processed_logprobs, or sample at temperature 1.",
+                "Start it so and set SAMPLER_PROCESSED_LOGPROBS=1, or sample at temperature 1.",
             )
 
     def _completion(self, request: SampleRequest) -> Body:
@@ -211,10 +222,13 @@ class ServerSampler:
                 raise RunFailed("sampling_server_refused", f"{url}: {error.message}") from error
             if 200 <= response.status < 300:
                 return response
-            if response.status < 500:
+            if not passes(response.status):
                 raise _refused(path, response)
             said = f"status {response.status}: {_shown(response)}"
-        raise SamplerUnavailable(f"{url} failed {len(self._server.pauses) + 1} times: {said}")
+        raise SamplerUnavailable(
+            f"{url} failed {len(self._server.pauses) + 1} times: {said}. The job goes on by itself "
+            "when the sampling server answers again."
+        )
 
     def _sampled(
         self, request: SampleRequest, ids: list[int], logprobs: list[float], told: str
@@ -286,9 +300,14 @@ def _parsed(body: bytes) -> Any:
         raise _malformed("the body is no JSON") from error
 
 
+class _Forgotten(RunFailed):
+    """The server does not know the adapter, or the path."""
+
+
 def _refused(path: str, response: NetResponse) -> RunFailed:
     told = f"{path} was refused with status {response.status}: {_shown(response)}"
-    return RunFailed("sampling_server_refused", told)
+    kind = _Forgotten if response.status == HTTPStatus.NOT_FOUND else RunFailed
+    return kind("sampling_server_refused", told)
 
 
 def _shown(response: NetResponse) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from transformers import PretrainedConfig
 from transformers.cache_utils import Cache
@@ -63,10 +64,12 @@ class SlotCache(Cache):
         )
 
     def _empty(self, like_NHWD: torch.Tensor) -> torch.Tensor:
-        heads, size = like_NHWD.shape[1], like_NHWD.shape[3]
-        return torch.zeros(
-            self.slots, heads, self.capacity, size, dtype=like_NHWD.dtype, device=like_NHWD.device
-        )
+        shape = (self.slots, like_NHWD.shape[1], self.capacity, like_NHWD.shape[3])
+        if like_NHWD.dtype is torch.float32 and not like_NHWD.is_cuda:
+            # The system gives numpy's zeros as they are touched: slots that no rollout ever needs
+            # take no memory.
+            return torch.from_numpy(np.zeros(shape, dtype=np.float32))
+        return torch.zeros(shape, dtype=like_NHWD.dtype, device=like_NHWD.device)
 
     def _write(self, store_SHCD: torch.Tensor, new_NHWD: torch.Tensor) -> torch.Tensor:
         store_SHCD[self._rows_N[:, None], :, self._positions_NW] = new_NHWD.transpose(1, 2)

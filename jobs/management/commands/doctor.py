@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from jobs.doctor import findings
+from jobs.services.system_look import look_keep
 
 MARK = {"ok": "✓", "warning": "!", "problem": "✗"}
 
@@ -15,8 +18,13 @@ class Command(BaseCommand):
     help = "Say what works here (device, sandbox, broker, database, storage). Fails on a problem."
     requires_system_checks = []
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--keep-in", type=Path, help="also write the findings to this file")
+
     def handle(self, *args: Any, **options: Any) -> None:
         found = findings()
+        if options["keep_in"] is not None:
+            look_keep(options["keep_in"], found)
         for finding in found:
             self.stdout.write(f"{MARK[finding.state]} {finding.topic:9s} {finding.what}")
             if finding.mend:

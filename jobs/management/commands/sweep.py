@@ -15,9 +15,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
-from hone.datasets.services import uploads_tidy
+from hone.datasets.services.sweep import datasets_sweep
+from hone.tools.services import mcp_servers_due, tool_checks_due
 from jobs.services.sweep import sweep
 from jobs.services.tuning import periods
+from jobs.workbench.work import comparisons_ring
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ def look() -> None:
     try:
         sweep()
         beat_file().touch()
-        uploads_tidy()
+        datasets_sweep()
+        tool_checks_due()
+        mcp_servers_due()
+        comparisons_ring()
     except (DatabaseError, InterfaceError) as error:
         log.warning("The database did not answer the sweep: %s", error)
         connection.close()

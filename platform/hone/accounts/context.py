@@ -6,18 +6,17 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from hone.accounts.models import User
-from hone.accounts.selectors import may, organisations_of
+from hone.accounts.selectors import allows
 
 
 def organisation(request: HttpRequest) -> dict[str, Any]:
-    chosen = getattr(request, "organisation", None)
-    user = getattr(request, "user", None)
-    if chosen is None or not isinstance(user, User):
+    standing = getattr(request, "standing", None)
+    current = standing.current if standing is not None else None
+    if standing is None or current is None:
         return {"organisation": None, "organisations": [], "may_write": False, "may_admin": False}
     return {
-        "organisation": chosen,
-        "organisations": organisations_of(user),
-        "may_write": may(user, chosen.id, "write"),
-        "may_admin": may(user, chosen.id, "admin"),
+        "organisation": current.organisation,
+        "organisations": [each.organisation for each in standing.memberships],
+        "may_write": allows(current.role, "write"),
+        "may_admin": allows(current.role, "admin"),
     }

@@ -36,3 +36,14 @@ class SharedAccount(UserError):
             f"The operator can, with `python manage.py set_password {email}`.",
             code="shared_account",
         )
+
+
+class BadKey(UserError):
+    """A key that opens nothing, or nothing any more."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(
+            f"{what} Make one under Settings, API keys, and send it as "
+            "`Authorization: Bearer hone_…`.",
+            code=code,
+        )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils import timezone
 
-from hone.accounts.models import Organisation, User
-from hone.accounts.selectors import organisations_of
+from hone.accounts.models import Membership, User
+from hone.accounts.requests import Standing, page_of_the_form
+from hone.accounts.services import member_seen
 
-SESSION_KEY = "organisation"
+SEEN_IS_NOTED_EVERY = timedelta(minutes=10)
+"""Rarely, since a page that is only read should not wait for the database's writers."""
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
@@ -25,32 +29,31 @@ class SignInMiddleware(LoginRequiredMiddleware):
     ) -> HttpResponseRedirect:
         if request.method in {"GET", "HEAD"}:
             return super().handle_no_permission(request, view_func)
-        return redirect_to_login(_page_of_the_form(request))
+        return redirect_to_login(page_of_the_form(request))
 
 
 class OrganisationMiddleware:
-    """Sets `request.organisation` to the chosen organisation, else the first one, else None."""
+    """Sets `request.standing`; the database is asked only where somebody wants to know.
+
+    Whoever it was asked for was here, which is noted afterwards.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.organisation = _chosen(request)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        request.standing = standing = Standing(request)  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        seen = standing.current if standing.was_asked else None
+        person = request.user
+        if seen is not None and isinstance(person, User) and _unseen_for_long(person, seen):
+            # A full disk or a busy database is no reason to refuse a page that is only read.
+            with suppress(OperationalError):
+                member_seen(acting_user=person, organisation=seen.organisation)
+        return response
 
 
-def _page_of_the_form(request: HttpRequest) -> str:
-    """Where the form stood, by the browser's word; the start where that is not of this site."""
-    page = request.headers.get("Referer", "")
-    known = url_has_allowed_host_and_scheme(
-        page, {request.get_host()}, require_https=request.is_secure()
-    )
-    parts = urlsplit(page if known else "/")
-    return parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-
-
-def _chosen(request: HttpRequest) -> Organisation | None:
-    if not isinstance(request.user, User):
-        return None
-    mine = organisations_of(request.user)
-    return mine.filter(pk=request.session.get(SESSION_KEY, "")).first() or mine.first()
+def _unseen_for_long(person: User, membership: Membership) -> bool:
+    """A sign-in is a sign of life, too, and is written down anyway."""
+    times = [person.last_login, membership.last_seen_at]
+    return all(at is None or timezone.now() - at > SEEN_IS_NOTED_EVERY for at in times)

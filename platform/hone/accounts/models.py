@@ -1,11 +1,13 @@
-"""People, organisations, membership with a role, and the audit log."""
+"""People, organisations, membership with a role, API keys, and the audit log."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.utils import timezone
 
 from hone.core.ids import new_id
 
@@ -37,7 +39,12 @@ class User(AbstractBaseUser):
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=100, blank=True)
     is_active = models.BooleanField(default=True)
+    is_operator = models.BooleanField(default=False)
+    """Sees what works on this installation; given on its command line alone."""
     created_at = models.DateTimeField(auto_now_add=True)
+
+    key: ApiKey | None = None
+    """What a program came with. It opens one organisation, for its scopes, as this person."""
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -86,6 +93,7 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
     created_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -95,6 +103,11 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organisation} as {self.role}"
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When the person last opened a page here or signed in."""
+        return max(filter(None, [self.last_seen_at, self.user.last_login]), default=None)
 
 
 class SignInFailure(models.Model):
@@ -113,6 +126,53 @@ class SignInFailure(models.Model):
         return f"{self.key[:8]} at {self.created_at:%H:%M:%S}"
 
 
+def api_key_id() -> str:
+    return new_id("key")
+
+
+class Scope(models.TextChoices):
+    """What a key lets a program do; the values are needs of the access doors."""
+
+    READ = "read", "Read"
+
+
+class ApiKey(models.Model):
+    """Lets a program in as the person who made it, in one organisation.
+
+    The key itself is kept nowhere: `digest` is its SHA-256, and `prefix` is what pages show of it.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=api_key_id, editable=False)
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="api_keys"
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=64)
+    prefix = models.CharField(max_length=20)
+    digest = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["organisation", "user", "name"],
+                condition=models.Q(revoked_at__isnull=True),
+                name="one_key_of_a_name",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
 class AuditEntry(models.Model):
     """Who changed what. Rows are added and never changed."""
 
@@ -127,7 +187,8 @@ class AuditEntry(models.Model):
 
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["organisation", "-id"], name="audit_newest_first")
+            models.Index(fields=["organisation", "-id"], name="audit_newest_first"),
+            models.Index(fields=["organisation", "actor", "-id"], name="audit_of_a_person"),
         ]
 
     def __str__(self) -> str:

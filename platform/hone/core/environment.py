@@ -18,6 +18,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from hone.core.errors import UserError
 from hone.core.json_text import object_from_text
+from hone.core.net.errors import OutboundError
+from hone.core.net.target import parse_url
 
 SHOWN = 80
 MOST_DIGITS = 18
@@ -42,6 +44,18 @@ def one_of(name: str, known: Sequence[str], default: str) -> str:
             f"{name} is {value[:SHOWN]!r}. Set it to one of {', '.join(known)}, or unset it."
         )
     return value
+
+
+def chosen(name: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The words between commas, each of which is known; none where the variable is not set."""
+    found = tuple(dict.fromkeys(words(name)))
+    unknown = next((word for word in found if word not in known), None)
+    if unknown is not None:
+        raise ImproperlyConfigured(
+            f"{name} holds {unknown[:SHOWN]!r}. Set it to any of {', '.join(known)}, with commas "
+            "between them, or unset it."
+        )
+    return found
 
 
 def whole_number(name: str, default: int) -> int:
@@ -71,6 +85,22 @@ def seconds(name: str, default: float) -> float:
     return found
 
 
+def amount(name: str) -> float | None:
+    """An amount of money, 0 or more; None where the variable is not set."""
+    value = os.environ.get(name) or ""
+    if not value:
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ImproperlyConfigured(
+            f"{name} is {value[:SHOWN]!r}, which is no amount. Set it to one, as 2.5, or unset it."
+        )
+    return found
+
+
 def json_object(name: str) -> dict[str, Any]:
     """A JSON object; empty where the variable is not set."""
     try:
@@ -79,6 +109,22 @@ def json_object(name: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"{name} cannot be read; its value may hold secrets and is not shown. {error.message}"
         ) from error
+
+
+def server_url(name: str) -> str:
+    """The address of a server, http or https, without a slash at its end; empty where unset.
+
+    It may hold a password where it should not, so it is not repeated.
+    """
+    value = os.environ.get(name) or ""
+    if value:
+        try:
+            parse_url(value)
+        except OutboundError as error:
+            raise ImproperlyConfigured(
+                f"{name} cannot be used. {error.message} Write http://host:port, or unset it."
+            ) from error
+    return value.rstrip("/")
 
 
 def folder(name: str, default: Path) -> Path:

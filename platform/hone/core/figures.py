@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 from django import template
 
 register = template.Library()
@@ -30,8 +33,11 @@ def reward(value: float | None) -> str:
 
 @register.filter
 def signed(value: float | None) -> str:
-    """0.3 → `+0.30`, -0.03 → `−0.03`; absent → `–`."""
-    return ABSENT if value is None else f"{value:+.2f}".replace("-", MINUS)
+    """0.3 → `+0.30`, -0.03 → `−0.03`, what rounds to nothing → `0.00`; absent → `–`."""
+    if value is None:
+        return ABSENT
+    text = f"{value:+.2f}"
+    return text[1:] if text[1:] == "0.00" else text.replace("-", MINUS)
 
 
 @register.filter
@@ -74,6 +80,15 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def hours(seconds: float | None) -> str:
+    """113040 → `31.4 h`, 84 → `0.02 h`; absent → `–`."""
+    if seconds is None:
+        return ABSENT
+    whole = seconds / 3600
+    return f"{whole:.{1 if whole >= 10 or not whole else 2}f}{THIN}h"
+
+
+@register.filter
 def size(number: float | None) -> str:
     """312 → `312 B`, 18400000 → `18.4 MB`."""
     if number is None:
@@ -86,12 +101,25 @@ def size(number: float | None) -> str:
 
 @register.filter
 def visible(value: object) -> str:
-    """Text with control and bidirectional characters shown as `⟦U+202E⟧`."""
-    return "".join(f"⟦U+{ord(char):04X}⟧" if _hidden(char) else char for char in str(value))
+    """Text with characters that show nothing, or steer others, written as `⟦U+202E⟧`."""
+    return _HIDDEN.sub(_written, str(value))
 
 
-def _hidden(char: str) -> bool:
-    point = ord(char)
-    control = (point < 32 and char not in "\n\t") or 0x7F <= point < 0xA0
-    steering = 0x200B <= point <= 0x200F or 0x202A <= point <= 0x202E or 0x2060 <= point <= 0x206F
-    return control or steering or point in {0x061C, 0xFEFF}
+def _written(found: re.Match[str]) -> str:
+    return f"⟦U+{ord(found[0]):04X}⟧"
+
+
+def _hidden_characters() -> str:
+    """Control, format (bidirectional, zero width, tags) and separator characters, lone surrogates,
+    and letters without a shape; not the line break and the tab."""
+    unseen = {"\u034f", "\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
+    kinds = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    every = map(chr, (*range(0x20000), *range(0xE0000, 0xE1000)))
+    return "".join(
+        each
+        for each in every
+        if each not in "\n\t" and (each in unseen or unicodedata.category(each) in kinds)
+    )
+
+
+_HIDDEN = re.compile(f"[{re.escape(_hidden_characters())}]")

@@ -1,5 +1,5 @@
-"""A form arrives: how much of it is read, and from whom; a disk that fills up meanwhile; and the
-address of a form, opened as a page."""
+"""A form arrives: how much of it is read, and from whom; a disk that fills up meanwhile; the
+address of a form, opened as a page; and how pages are sent."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
 from django.urls import is_valid_path
 
 from hone.core.disk import is_disk_full
 
+DATA_POLICY = "default-src 'none'; sandbox; base-uri 'none'; frame-ancestors 'none'"
 METHOD_NOT_ALLOWED = 405
 CONTENT_TOO_LARGE = 413
 INSUFFICIENT_STORAGE = 507
@@ -63,7 +65,10 @@ class ArrivalMiddleware:
 
 
 class FormAddressMiddleware:
-    """An address that takes only a form leads, when it is opened or reloaded, to the page above."""
+    """An address that takes only a form leads, when it is opened or reloaded, to the page above.
+
+    Any other method that an address does not take is refused on a page of its own.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -72,7 +77,42 @@ class FormAddressMiddleware:
         answer = self.get_response(request)
         if answer.status_code == METHOD_NOT_ALLOWED and request.method in {"GET", "HEAD"}:
             return redirect(_page_above(request.path))
+        if answer.status_code == METHOD_NOT_ALLOWED and not answer.content:
+            allowed = answer.get("Allow", "")
+            context = {"method": request.method, "allowed": allowed}
+            page = render(request, "405.html", context, status=METHOD_NOT_ALLOWED)
+            page["Allow"] = allowed
+            return page
         return answer
+
+
+class DataPolicyMiddleware:
+    """What is no page (JSON, CSV, a file, a picture) may do nothing at all where it is opened."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        if not answer.get("Content-Type", "").startswith("text/html"):
+            answer.headers.setdefault("Content-Security-Policy", DATA_POLICY)
+        return answer
+
+
+class PackedPagesMiddleware(GZipMiddleware):
+    """Pages, fragments and JSON are sent packed. Downloads are not: they are streamed, large, and
+    often packed already.
+
+    A packed page must not give away a secret by its length, to someone who makes a browser open it
+    with guesses in its address. The token of a form is masked anew in each page, a packed page has
+    up to 100 random bytes, and no other site can have a page fetched with the session's cookie
+    unseen (`SameSite`).
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        return response if response.streaming else super().process_response(request, response)
 
 
 def _page_above(path: str) -> str:
@@ -89,12 +129,18 @@ def _most_bytes(request: HttpRequest) -> int:
         return STRANGER_BYTES
     if _takes_a_file(request):
         return int(settings.MAX_DATASET_BYTES) + AROUND_A_FILE
+    if _address(request) in settings.UPLOAD_PART_ADDRESSES:
+        return int(settings.LARGEST_UPLOAD_PART) + AROUND_A_FILE
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
 def _takes_a_file(request: HttpRequest) -> bool:
+    return _address(request) in settings.UPLOAD_ADDRESSES
+
+
+def _address(request: HttpRequest) -> str:
     match = request.resolver_match
-    return match is not None and match.url_name in settings.UPLOAD_ADDRESSES
+    return (match.url_name or "") if match is not None else ""
 
 
 def _announced(request: HttpRequest) -> int:

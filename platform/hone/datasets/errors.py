@@ -38,3 +38,7 @@ class DiskFull(UserError):
             code="disk_full",
             field="upload",
         )
+
+
+class IntakeLost(Exception):
+    """Another worker has the intake, or it is gone: what was being made is thrown away."""

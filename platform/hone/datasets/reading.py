@@ -1,14 +1,22 @@
-"""Reads an upload once, in constant memory: checks, hash, row offsets and counts in one pass."""
+"""Reads an upload once, in constant memory: checks, hash, row offsets and counts in one pass.
+
+Lines are taken in by the batch; where one has a problem, or a limit is near, line by line.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from array import array
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
+
+from hone.datasets.batches import BatchCheck, Lines
 from hone.datasets.errors import DatasetRefused, Problem
 from hone.datasets.rows import Row, check_row
 
@@ -16,6 +24,10 @@ LEAST_ROWS = 10
 # A request to a tool or to a grader elsewhere carries the whole row and holds 1 MB at most.
 LONGEST_LINE = 1_000_000
 MOST_PROBLEMS = 100
+FEWEST_A_BATCH = 4
+OFFSET_BYTES = 8
+MOST_INDEX_BYTES = 1 << 20
+"""Of row offsets in memory."""
 MOST_KEYS = 200
 LONGEST_KEY = 100
 # What JSON calls white space: `bytes.strip` alone would take more.
@@ -29,13 +41,22 @@ class Reading:
     rows: int = 0
     size: int = 0
     longest_line: int = 0
-    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    index: IO[bytes] = field(default_factory=lambda: index_file(None))
     keys: Counter[str] = field(default_factory=Counter)
     tools: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     total_problems: int = 0
     lines: int = 0
     _hash: Any = field(default_factory=hashlib.sha256)
+    _batches: BatchCheck = field(default_factory=BatchCheck)
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where the rows begin; for few rows, as all of them are in memory then."""
+        self.index.seek(0)
+        packed = self.index.read()
+        found: list[int] = np.frombuffer(packed, "<u8").tolist()
+        return found
 
     @property
     def sha256(self) -> str:
@@ -57,17 +78,37 @@ class Reading:
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
 
+    def hashed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks; each is in the hash before it is looked at."""
+        for chunk in chunks:
+            self._hash.update(chunk)
+            yield chunk
+
+    def batch(self, lines: Lines) -> bool:
+        """Take in lines that ended with a line break, if each is a row with nothing around it."""
+        counts = self._batches.sound(lines)
+        if counts is None:
+            return False
+        self.index.write((lines.starts + self.size).astype("<u8").tobytes())
+        self.size += len(lines.text) + 1
+        self.rows += len(lines)
+        self.lines += len(lines)
+        self.longest_line = max(self.longest_line, int(lines.lengths.max()))
+        for names, found in ((self.keys, counts[0]), (self.tools, counts[1])):
+            for shape, times in found.items():
+                _count(names, shape, times)
+        return True
+
     def line(self, text: bytes) -> None:
         """Take in one line with its line break."""
         self.lines += 1
-        self._hash.update(text)
         content = text.strip(BLANK)
         if content:
             self._row(content)
         self.size += len(text)
 
     def _row(self, content: bytes) -> None:
-        self.offsets.append(self.size)
+        self.index.write(self.size.to_bytes(OFFSET_BYTES, "little"))
         self.rows += 1
         self.longest_line = max(self.longest_line, len(content))
         checked = check_row(self.lines, content)
@@ -91,57 +132,117 @@ class Reading:
             raise DatasetRefused(self.problems, self.total_problems)
 
 
-def _count(counts: Counter[str], names: Iterable[str]) -> None:
+def index_file(folder: Path | None) -> IO[bytes]:
+    """Where row offsets are kept: in memory while they are few, and then in a file there."""
+    return tempfile.SpooledTemporaryFile(MOST_INDEX_BYTES, dir=str(folder) if folder else None)
+
+
+def _count(counts: Counter[str], names: Iterable[str], times: int = 1) -> None:
     """Count names; the first 200 are told apart, so that a hostile file fills no memory."""
     for name in names:
         shown = name[:LONGEST_KEY]
         if shown in counts or len(counts) < MOST_KEYS:
-            counts[shown] += 1
+            counts[shown] += times
 
 
-def read_upload(chunks: Iterable[bytes], *, most_rows: int, most_bytes: int) -> Reading:
-    """Read all chunks and return what is known of the file.
+@dataclass(frozen=True)
+class Limits:
+    """What the operator allows."""
+
+    rows: int
+    bytes: int
+
+
+def read_upload(
+    chunks: Iterable[bytes],
+    *,
+    most_rows: int,
+    most_bytes: int,
+    seen: Callable[[Reading], None] | None = None,
+    folder: Path | None = None,
+) -> Reading:
+    """Read all chunks and return what is known of the file; `seen` is told after each.
 
     Stops early where a limit is passed: the rest would only cost time. Raises DatasetRefused.
+    Many offsets go to a temporary file in `folder`.
     """
-    reading = Reading()
-    for line in _lines(chunks, reading):
-        if _begins_an_array(reading, line):
-            reading.note(_one_array(reading))
+    reading, limits = Reading(index=index_file(folder)), Limits(most_rows, most_bytes)
+    for text, end in _batches(_ahead(reading.hashed(chunks))):
+        if not _taken(reading, Lines(text), end, limits):
             break
-        reading.line(line)
-        if reading.rows > most_rows:
-            reading.note(_too_many(reading, most_rows))
-            break
-        if reading.lines - reading.rows > most_rows:
-            reading.note(_too_empty(reading, most_rows))
-            break
-        if reading.size > most_bytes:
-            reading.note(_too_large(reading, most_bytes))
-            break
+        if seen is not None:
+            seen(reading)
     reading.refuse_if_unusable()
     return reading
 
 
-def _begins_an_array(reading: Reading, line: bytes) -> bool:
-    return reading.rows == 0 and line.lstrip(BLANK).startswith(b"[")
+def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks; the next one is read and hashed while this one is looked at."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        coming = reader.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reader.submit(next, chunks, None)
+            yield chunk
 
 
-def _lines(chunks: Iterable[bytes], reading: Reading) -> Iterator[bytes]:
-    """Lines with their line breaks; a line over the limit ends the reading."""
+def _batches(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Lines without the last line break, and that; a line over the limit is not whole."""
     rest = b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if len(line) > LONGEST_LINE:
-                reading.note(_too_long(reading, line))
-                return
-            yield line + b"\n"
+        whole, found, rest = (rest + chunk).rpartition(b"\n")
+        if found:
+            yield whole, found
         if len(rest) > LONGEST_LINE:
-            reading.note(_too_long(reading, rest))
-            return
+            break
     if rest:
-        yield rest
+        yield rest, b""
+
+
+def _taken(reading: Reading, lines: Lines, end: bytes, limits: Limits) -> bool:
+    """Whether the reading goes on after these lines. Halves them until those at fault are few."""
+    if _fits(reading, lines, limits) and end and reading.batch(lines):
+        return True
+    if len(lines) > FEWEST_A_BATCH:
+        return all(_taken(reading, part, end, limits) for part in lines.halves())
+    return all(_line_taken(reading, line, end, limits) for line in lines.each())
+
+
+def _fits(reading: Reading, lines: Lines, limits: Limits) -> bool:
+    """Whether no limit can be passed inside the batch."""
+    return (
+        reading.rows + len(lines) <= limits.rows
+        and reading.size + len(lines.text) + 1 <= limits.bytes
+        and int(lines.lengths.max()) <= LONGEST_LINE
+    )
+
+
+def _line_taken(reading: Reading, line: bytes, end: bytes, limits: Limits) -> bool:
+    """Take in one line, and whether the reading goes on after it."""
+    if len(line) > LONGEST_LINE:
+        reading.note(_too_long(reading, line))
+        return False
+    if _begins_an_array(reading, line):
+        reading.note(_one_array(reading))
+        return False
+    reading.line(line + end)
+    passed = _limit_passed(reading, limits)
+    if passed is not None:
+        reading.note(passed)
+    return passed is None
+
+
+def _limit_passed(reading: Reading, limits: Limits) -> Problem | None:
+    if reading.rows > limits.rows:
+        return _too_many(reading, limits.rows)
+    if reading.lines - reading.rows > limits.rows:
+        return _too_empty(reading, limits.rows)
+    if reading.size > limits.bytes:
+        return _too_large(reading, limits.bytes)
+    return None
+
+
+def _begins_an_array(reading: Reading, line: bytes) -> bool:
+    return reading.rows == 0 and line.lstrip(BLANK).startswith(b"[")
 
 
 def _one_array(reading: Reading) -> Problem:

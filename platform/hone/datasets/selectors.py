@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
 from array import array
 from collections.abc import Iterator
@@ -19,9 +18,14 @@ from django.db.models import ManyToOneRel, QuerySet
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import Need, access_row
-from hone.datasets.models import Dataset, DatasetVersion
+from hone.datasets.models import Dataset, DatasetVersion, Intake, Upload
+from hone.datasets.splits import split_by_row
 
 OFFSET_BYTES = 8
+MOST_LISTED = 20
+MOST_BESIDE = 200
+MOST_BYTES_SEARCHED = 64 * 1024 * 1024
+BLANK = b" \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ class RowHead:
     size: int
 
 
+@dataclass(frozen=True)
+class Found:
+    """Rows that a search found, counted from zero; `next` is the first that was not looked at."""
+
+    rows: tuple[int, ...]
+    next: int | None
+    looked_to: int
+
+
 def access_dataset(
     user: User | AnonymousUser, dataset_id: object, *, need: Need = "read"
 ) -> Dataset:
@@ -58,10 +71,51 @@ def access_dataset_version(
     return found if found is not None else access_row(rows.none(), user, dataset_id)
 
 
+def access_version(
+    user: User | AnonymousUser, version_id: object, *, need: Need = "read"
+) -> DatasetVersion:
+    """The version with that id, if the user may."""
+    found = DatasetVersion.objects.select_related("dataset").filter(pk=str(version_id)[:40])
+    version = found.first()
+    access_dataset(user, version.dataset_id if version else "", need=need)
+    return found.get()
+
+
+def access_upload(user: User | AnonymousUser, upload_id: object, *, need: Need = "read") -> Upload:
+    """The upload, if the user may."""
+    return access_row(Upload.objects.all(), user, upload_id, need=need)
+
+
+def access_intake(user: User | AnonymousUser, intake_id: object, *, need: Need = "read") -> Intake:
+    """The file on its way to a version, if the user may."""
+    rows = Intake.objects.select_related("dataset", "upload", "version__dataset", "created_by")
+    return access_row(rows, user, intake_id, need=need)
+
+
+def intakes_listed(organisation: Organisation) -> list[Intake]:
+    """Files that are on their way, and those refused of late; the newest first."""
+    rows = Intake.objects.filter(organisation=organisation).exclude(state="stored")
+    return list(rows.order_by("-created_at")[:MOST_LISTED])
+
+
+def same_bytes(version: DatasetVersion) -> list[DatasetVersion]:
+    """Other versions in the organisation that are the same file."""
+    same = DatasetVersion.objects.filter(
+        sha256=version.sha256, dataset__organisation=version.dataset.organisation
+    )
+    return list(same.exclude(pk=version.pk).select_related("dataset")[:MOST_LISTED])
+
+
 def dataset_list(organisation: Organisation) -> QuerySet[Dataset]:
     """Datasets that are not archived, with their versions fetched."""
     rows = Dataset.objects.filter(organisation=organisation, archived=False)
     return rows.prefetch_related("versions").order_by("name", "id")
+
+
+def dataset_search(organisation: Organisation, text: str, limit: int) -> list[Dataset]:
+    """Datasets whose name holds the text, archived ones last."""
+    rows = Dataset.objects.filter(organisation=organisation, name__icontains=text)
+    return list(rows.order_by("archived", "name", "id")[:limit])
 
 
 def dataset_users(dataset: Dataset) -> Users:
@@ -72,7 +126,7 @@ def dataset_users(dataset: Dataset) -> Users:
     """
     finished: dict[str, bool] = {}
     for key in DatasetVersion._meta.get_fields(include_hidden=True):
-        if isinstance(key, ManyToOneRel):
+        if isinstance(key, ManyToOneRel) and key.related_model is not Intake:
             jobs = key.related_model._default_manager.filter(
                 **{f"{key.field.name}__dataset": dataset}
             )
@@ -109,6 +163,39 @@ def dataset_heads(
             text, line_break, _ = file.read(min(end - offset, most_bytes)).partition(b"\n")
             whole = line_break or len(text) == end - offset
             yield RowHead(number, text, len(text) if whole else end - offset)
+
+
+def rows_found(version: DatasetVersion, words: str, *, start: int, most: int) -> Found:
+    """Rows from row `start` on that hold all the words, in any case, anywhere in their JSON.
+
+    Ends after so many rows, or after so many bytes: `next` is where to go on then.
+    """
+    needles = [_needles(word) for word in words.lower().split()]
+    rows: list[int] = []
+    read, row = 0, start
+    offsets = _offsets(version, start, 1)
+    if not offsets or not needles:
+        return Found((), None, version.rows)
+    with default_storage.open(version.storage_key) as file:
+        file.seek(offsets[0])
+        while row < version.rows:
+            line = file.readline()
+            read += len(line)
+            if not line.strip(BLANK):
+                continue
+            lowered = line.lower()
+            if all(any(form in lowered for form in forms) for forms in needles):
+                rows.append(row)
+            row += 1
+            if len(rows) >= most or read > MOST_BYTES_SEARCHED:
+                break
+    return Found(tuple(rows), row if row < version.rows else None, row)
+
+
+def _needles(word: str) -> set[bytes]:
+    """The word as it is, and the ways in which JSON may write it inside a text."""
+    written = {word, json.dumps(word, ensure_ascii=False)[1:-1], json.dumps(word)[1:-1].lower()}
+    return {each.encode("utf-8", "ignore") for each in written}
 
 
 def _offsets(version: DatasetVersion, start: int, count: int) -> list[int]:
@@ -148,9 +235,12 @@ def dataset_split(
     version: DatasetVersion, share: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Rows for training and for validation: the same share and seed, the same rows, in order."""
-    if not 0 < share < 1:
-        raise ValueError(f"share is {share}, and must lie between 0 and 1")
-    order = list(range(version.rows))
-    random.Random(f"split:{seed}").shuffle(order)
-    held = min(max(1, round(share * version.rows)), version.rows - 1)
-    return tuple(sorted(order[held:])), tuple(sorted(order[:held]))
+    return split_by_row(version.rows, share, seed)
+
+
+def versions_beside(version: DatasetVersion) -> list[DatasetVersion]:
+    """The newest versions of other datasets, and the other versions of this one."""
+    rows = DatasetVersion.objects.select_related("dataset").filter(
+        dataset__organisation=version.dataset.organisation, dataset__archived=False
+    )
+    return list(rows.exclude(pk=version.pk).order_by("-created_at")[:MOST_BESIDE])

@@ -30,7 +30,7 @@ from hone.demo.world.tasks import grader_spec, training_rows, validation_rows
 from hone.demo.world.tools import definitions
 from hone.tools.models import Tool, ToolVersion
 from hone.tools.selectors import latest_version
-from hone.tools.services import ToolFields, tool_create, tool_version_add
+from hone.tools.services import HIGHEST_RATE, ToolFields, tool_create, tool_version_add
 from jobs.models import BaseModel, Job
 from jobs.models.states import OPEN
 from jobs.services.control import job_cancel
@@ -216,13 +216,17 @@ def _fields(function: dict[str, Any]) -> ToolFields:
         idempotent=True,
         timeout_s=10.0,
         max_concurrency=64,
+        rate_limit=HIGHEST_RATE,
     )
 
 
 def _is_ours(tool: Tool, function: dict[str, Any]) -> bool:
     """Whether the newest version is as it was seeded, on whatever port."""
     latest, fields = latest_version(tool), asdict(_fields(function))
-    known = all(getattr(latest, key) == fields[key] for key in fields.keys() - {"url", "headers"})
+    known = all(
+        getattr(latest, key) == fields[key]
+        for key in fields.keys() - {"url", "headers", "rate_limit"}
+    )
     address = rf"http://127\.0\.0\.1:\d+/{re.escape(function['name'])}"
     return known and not latest.header_names and re.fullmatch(address, latest.url) is not None
 

@@ -6,11 +6,13 @@ import math
 
 import pytest
 
-from jobs.engine.credit.groups import Group, Signal, assign_credit, group_signal, training_rewards
+from jobs.engine.credit.assign import assign_credit
+from jobs.engine.credit.groups import Group, Signal, group_signal, training_rewards
 from jobs.engine.credit.registry import ESTIMATORS, estimator_named
 from jobs.engine.errors import RunFailed
+from jobs.engine.spec import CreditSpec
 from jobs.engine.types import StopReason, Trajectory
-from jobs.services import hyperparameters
+from jobs.services import options
 
 
 def member(uid, reward, stop=StopReason.FINAL_ANSWER):
@@ -36,10 +38,8 @@ def credited(rewards, estimator="mean_centred", **faults):
         for i, r in enumerate(rewards)
     )
     group = Group("0", members)
-    counts = assign_credit(
-        [group], training_rewards([group], shuffle_seed=None), estimator_named(estimator)
-    )
-    return members, counts
+    rewards = training_rewards([group], shuffle_seed=None)
+    return members, assign_credit([group], rewards, CreditSpec(advantage=estimator)).counts
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,19 @@ def test_each_estimator_gives_the_advantages_computed_by_hand(name, expected):
 
 def test_maxrl_teaches_nothing_where_the_mean_is_not_above_zero():
     assert ESTIMATORS["maxrl"]([[-1.0, 1.0], [0.0, -1.0]], [[1, 1], [1, 1]]) == [[0, 0], [0, 0]]
+
+
+def test_maxrl_divides_by_no_less_than_one_success_of_the_group():
+    (found,) = ESTIMATORS["maxrl"]([[4e-9, 0.0, 0.0, 0.0]], [[1, 1, 1, 1]])
+    assert found == pytest.approx([1.2e-8, -4e-9, -4e-9, -4e-9], rel=1e-12)
+    # Both signs: the mean is 0.05, and the divisor 0.5.
+    assert ESTIMATORS["maxrl"]([[1.0, -0.9]], [[1, 1]]) == [pytest.approx([1.9, -1.9])]
+
+
+@pytest.mark.parametrize("size", range(2, 65))
+def test_maxrl_divides_a_lone_success_by_its_pass_rate_itself(size):
+    (found,) = ESTIMATORS["maxrl"]([[1.0] + [0.0] * (size - 1)], [[1] * size])
+    assert found == pytest.approx([size - 1.0] + [-1.0] * (size - 1), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"reinforce_pp_baseline"}))
@@ -102,7 +115,7 @@ def test_groups_without_signal_take_no_part_in_the_batch():
     ]
     groups[0].members[0].kinds = [1, 1, 1, 2, 1]
     train = training_rewards(groups, shuffle_seed=None)
-    counts = assign_credit(groups, train, estimator_named("reinforce_pp_baseline"))
+    counts = assign_credit(groups, train, CreditSpec(advantage="reinforce_pp_baseline")).counts
     # Three trained tokens to one: the mean is 1/4 and the variance 3/16.
     spread = math.sqrt(3) / 4 + 1e-8
     taught = [m.advantage for m in groups[0].members]
@@ -113,7 +126,7 @@ def test_groups_without_signal_take_no_part_in_the_batch():
 
 
 def test_the_engine_knows_exactly_the_estimators_that_may_be_chosen():
-    assert sorted(ESTIMATORS) == sorted(hyperparameters.ADVANTAGES)
+    assert sorted(ESTIMATORS) == sorted(options.ADVANTAGES)
 
 
 def test_an_unknown_estimator_is_named_together_with_the_known_ones():

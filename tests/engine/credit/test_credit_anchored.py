@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
 from jobs.engine.credit.anchored import (
+    MEMORY,
+    MIN_EVIDENCE,
     StepCredit,
     anchored_credit,
     state_key,
+    surprise,
     variance_explained,
 )
 from jobs.engine.types import StopReason
@@ -41,7 +45,8 @@ def test_the_step_advantage_is_the_return_less_the_mean_of_the_shared_state():
 
 def test_the_interval_is_the_anchors_around_the_advantage():
     step = credit(A, B, C).steps["a"][1]
-    half = 1.96 * math.sqrt(0.5) / math.sqrt(2)
+    # t of one degree of freedom: two values say very little.
+    half = 12.7062 * math.sqrt(0.5) / math.sqrt(2)
     assert step.n == 2
     assert step.interval == pytest.approx((0.5 - half, 0.5 + half))
 
@@ -102,9 +107,10 @@ def repeated(uid, reward, query, answer):
 
 
 def test_the_gate_opens_where_actions_explain_the_returns():
-    members = [repeated(f"m{i}", float(i % 2), f'{{ "q": {i % 2} }}', str(i % 2)) for i in range(4)]
-    coverage = credit(*members, weight=0.5).coverage
-    assert (coverage.turns, coverage.anchored, coverage.share) == (4, 4, 1.0)
+    members = [repeated(f"m{i}", float(i % 2), f'{{ "q": {i % 2} }}', str(i % 2)) for i in range(8)]
+    coverage = credit(*members, weight=0.5, evidence=1.0).coverage
+    assert (coverage.turns, coverage.anchored, coverage.share) == (8, 8, 1.0)
+    assert coverage.evidence > 1.0
     assert coverage.explained == pytest.approx(1.0)
     assert coverage.weight == 0.5
     assert "100%" in coverage.reason
@@ -149,3 +155,34 @@ def test_without_later_turns_the_weight_is_zero(members):
 )
 def test_variance_explained_by_hand(anchors, expected):
     assert variance_explained(anchors) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("before", "open_"), [(0.0, False), (0.6, True), (0.4, True), (0.2, False)]
+)
+def test_the_gate_goes_by_the_evidence_of_many_steps(before, open_):
+    # Both turns of four rollouts part wins from losses, as two deals of three do not.
+    members = [repeated(f"m{i}", float(i % 2), f'{{"q": {i % 2}}}', str(i % 2)) for i in range(4)]
+    coverage = credit(*members, evidence=before).coverage
+    assert coverage.evidence == pytest.approx(0.8 * before + 0.2 * 2, abs=0.1)
+    assert (coverage.weight > 0) is open_
+    assert ("standard deviations better than chance" in coverage.reason) is not open_
+
+
+def test_surprise_is_counted_in_standard_deviations_of_chance():
+    # Two wins and two losses: 2 of 6 deals part them by action, 4 of 6 leave one unexplained.
+    assert surprise([[[1.0, 1.0], [0.0, 0.0]]]) == pytest.approx(2**0.5, abs=0.25)
+    assert surprise([[[1.0, 0.0], [1.0, 0.0]]]) == pytest.approx(-(0.5**0.5), abs=0.15)
+    assert surprise([[[1.0], [1.0]]]) == surprise([]) == 0.0
+
+
+def test_actions_that_mean_nothing_open_the_gate_seldom():
+    dice, evidence, opened = random.Random(4), 0.0, 0
+    for _ in range(400):
+        cells = [[[], []] for _ in range(4)]
+        for _ in range(64):
+            dice.choice(dice.choice(cells)).append(float(dice.random() < 0.5))
+        found = surprise([[cell for cell in anchor if cell] for anchor in cells])
+        evidence += MEMORY * (found - evidence)
+        opened += evidence >= MIN_EVIDENCE
+    assert opened <= 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from jobs.engine.credit.attribution import Attribution, only_call_id
-from jobs.engine.types import ToolCall, Turn
+from jobs.engine.credit.attribution import only_call_id
+from jobs.engine.types import Attribution, ToolCall, Turn
 
 
 def turn(*ids):

@@ -50,10 +50,24 @@ def test_an_unscored_turn_gets_nothing_and_is_in_no_mean():
 
 def test_a_state_scored_in_one_trajectory_alone_falls_back_to_the_group():
     members = [rollout("a", "hit"), rollout("b", "hit")]
-    result = process_credit(members, {"a": [0.0, 1.0], "b": [0.4, None]})
+    result = process_credit(members, {"a": [0.0, 1.0], "b": [0.4, None]}, complete=False)
     # Turn 0: 1 and .4, mean .7. a's answer: against 1, 1, .4, mean .8.
     assert result["a"] == pytest.approx([0.3, 0.2])
     assert result["b"] == pytest.approx([-0.3, 0.0])
+
+
+def test_what_led_to_a_lost_score_is_not_known():
+    members = [rollout("a", "one", "two"), rollout("b", "three", "four")]
+    result = process_credit(members, {"a": [0.5, 0.5, 0.8], "b": [0.5, 0.5, None]})
+    # Of a alone: 1.8, 1.3 and .8, mean 1.3.
+    assert result["a"] == pytest.approx([0.5, 0.0, -0.5])
+    assert result["b"] == [0.0, 0.0, 0.0]
+
+
+def test_what_came_after_a_lost_score_counts():
+    members = [rollout("a", "one"), rollout("b", "two")]
+    result = process_credit(members, {"a": [None, 0.9], "b": [None, 0.5]})
+    assert result["a"] == pytest.approx([0.0, 0.2])
 
 
 @pytest.mark.parametrize("rewards", [{}, {"a": [None, None], "b": [None]}])

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from jobs.engine.errors import RunFailed
+from jobs.engine.learning.losses.base import LossInputs
+from jobs.engine.learning.losses.kl import base_kl
 from jobs.engine.learning.losses.registry import LOSSES, loss_named
-from jobs.services import hyperparameters
+from jobs.services import options
 
 torch.set_num_threads(1)
 
@@ -28,9 +30,7 @@ def terms_and_gradient(name, ratio_max=5.0):
 
 def differentiated(name, logprobs, anchor, advantages, *, owner=None, weight=0.25, ratio_max=5.0):
     owner = torch.zeros(len(logprobs), dtype=torch.long) if owner is None else owner
-    terms = LOSSES[name](
-        logprobs, anchor, advantages, ratio_max=ratio_max, owner_N=owner, weight=weight
-    )
+    terms = LOSSES[name].terms(LossInputs(logprobs, anchor, advantages, owner, ratio_max, weight))
     terms.sum().backward()
     return terms.tolist(), logprobs.grad.tolist()
 
@@ -149,6 +149,55 @@ def test_no_tokens_are_no_terms(name):
     assert differentiated(name, none.clone().requires_grad_(), none, none) == ([], [])
 
 
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_token_without_advantage_has_a_gradient_exactly_where_its_loss_pulls(name):
+    _, gradient = of_ratios(name, [0.9, 1.1], [0.0, 0.0])
+    assert any(gradient) == LOSSES[name].pulls
+
+
+def kl_terms_and_gradient(policy, base):
+    policy.requires_grad_()
+    terms = base_kl(policy, base)
+    terms.sum().backward()
+    return terms.tolist(), policy.grad.tolist()
+
+
+def test_kl_is_the_k3_estimate_and_pulls_towards_the_base():
+    # Ratios of base to policy: 1, 2 and 1/4.
+    policy = torch.tensor([0.5, 0.2, 0.4], dtype=torch.float64).log()
+    base = torch.tensor([0.5, 0.4, 0.1], dtype=torch.float64).log()
+    terms, gradient = kl_terms_and_gradient(policy, base)
+    assert terms == pytest.approx([0.0, 1 - math.log(2), 2 * math.log(2) - 0.75], abs=1e-15)
+    assert gradient == pytest.approx([0.0, -1.0, 0.75], abs=1e-15)
+
+
+def test_kl_holds_its_log_ratio_within_20_where_it_no_longer_pulls():
+    policy = torch.tensor([-900.0, -1.0], dtype=torch.float64)
+    terms, gradient = kl_terms_and_gradient(policy, policy.detach().flip(0))
+    assert terms == pytest.approx([math.exp(20) - 21, 19 + math.exp(-20)], rel=1e-12)
+    assert gradient == [0.0, 0.0]
+
+
+def test_kl_over_all_tokens_of_the_policy_is_the_exact_one_and_its_gradient_the_reverse_one_s():
+    generator = torch.Generator().manual_seed(1)
+    scores, others = torch.randn(2, 9, dtype=torch.float64, generator=generator)
+    scores.requires_grad_()
+    policy, base = torch.log_softmax(scores, -1), torch.log_softmax(others, -1)
+    weighted = policy.detach().exp() * base_kl(policy, base)
+    exact = (policy.exp() * (policy - base)).sum()
+    assert weighted.sum().item() == pytest.approx(exact.item(), rel=1e-12)
+    (found,) = torch.autograd.grad(weighted.sum(), scores, retain_graph=True)
+    (reverse,) = torch.autograd.grad((base.exp() * (base - policy)).sum(), scores)
+    torch.testing.assert_close(found, reverse, rtol=1e-12, atol=1e-12)
+
+
+def test_kl_of_close_log_probabilities_is_small_and_not_negative():
+    policy = torch.linspace(-12.0, -1e-3, 1000)
+    terms = base_kl(policy, policy + torch.linspace(-1e-3, 1e-3, 1000))
+    assert terms.min() >= 0
+    assert terms.max() <= 1e-6
+
+
 def test_an_unknown_loss_is_named_together_with_the_known_ones():
     with pytest.raises(
         RunFailed, match="“magic”.*cispo, dppo, dual_clip, gspo, importance_sampling"
@@ -157,4 +206,4 @@ def test_an_unknown_loss_is_named_together_with_the_known_ones():
 
 
 def test_the_engine_knows_exactly_the_losses_that_may_be_chosen():
-    assert sorted(LOSSES) == sorted(hyperparameters.LOSSES)
+    assert sorted(LOSSES) == sorted(options.LOSSES)

@@ -8,7 +8,13 @@ import time
 import pytest
 
 from graders.kinds.base import Grading, GradingError
-from jobs.engine.rollout.grading import RewardGrader, apply_grading, make_sample
+from jobs.engine.rollout.grading import (
+    HeldOutScore,
+    RewardGrader,
+    apply_grading,
+    make_sample,
+    make_turn_sample,
+)
 from jobs.engine.types import StopReason, Task, ToolCall, Trajectory, Turn
 
 SPEC = {
@@ -97,6 +103,17 @@ def test_what_the_world_ended_is_not_graded(stop):
     assert grader.calls == 0
 
 
+def test_a_sample_says_what_it_spent():
+    trajectory = make_trajectory("thought42")
+    trajectory.turns[1].reasoning = "thought"
+    trajectory.turns[1].start, trajectory.turns[1].end = 1, 10
+    trajectory.kinds = [0] + [1] * 9 + [2]
+    spent = {"completion_tokens": 9, "reasoning_tokens": 7, "tool_calls": 1, "turns": 2}
+    assert make_sample(trajectory, None).as_dict()["usage"] == spent
+    alone = {"completion_tokens": 9, "reasoning_tokens": 7, "tool_calls": 0, "turns": 1}
+    assert make_turn_sample(trajectory, 1, None).as_dict()["usage"] == alone
+
+
 def test_an_error_is_no_reward_and_is_not_tried_again():
     error = GradingError("python_grader_runtime", "division by zero")
     grader = ScriptedGrader(Grading(reward=None, error=error))
@@ -158,3 +175,41 @@ def test_the_sample_holds_all_calls_of_the_rollout_in_order():
 def test_output_json_is_there_with_a_response_format_only(answer, parsed):
     sample = make_sample(make_trajectory(answer), {"type": "json_schema"}).as_dict()
     assert sample["output_json"] == parsed
+
+
+def held_out(trajectory, grading):
+    """The score of a second grader that gives `grading`."""
+    second = HeldOutScore(SPEC, retry_delay_s=0.001)
+    second._grader = ScriptedGrader(grading)
+    return asyncio.run(second.score(trajectory, TASK))
+
+
+def test_a_held_out_score_is_kept_beside_the_reward_and_changes_nothing_else():
+    trajectory = grade(make_trajectory())
+    assert held_out(trajectory, Grading(reward=0.25, parts={"b": 0.25})) == 0.25
+    assert trajectory.grading["held_out"] == {"reward": 0.25}
+    assert (trajectory.reward, trajectory.parts) == (1.0, {})
+    assert trajectory.grading["raw_reward"] == 1.0
+
+
+def test_a_held_out_score_is_clamped_at_limits_as_the_reward_is():
+    trajectory = grade(make_trajectory(stop=StopReason.TURN_LIMIT))
+    assert held_out(trajectory, Grading(reward=0.25)) == 0.0
+    assert trajectory.grading["held_out"] == {"reward": 0.0}
+
+
+@pytest.mark.parametrize("infra", [True, False])
+def test_an_error_of_the_held_out_grader_takes_nothing_from_the_rollout(infra):
+    trajectory = grade(make_trajectory())
+    error = GradingError("python_grader_server", "no sandbox", infra=infra)
+    assert held_out(trajectory, Grading(reward=None, error=error)) is None
+    kept = {"error": "no sandbox", "code": "python_grader_server"}
+    assert trajectory.grading["held_out"] == kept
+    assert (trajectory.reward, trajectory.stop) == (1.0, StopReason.FINAL_ANSWER)
+    assert trajectory.cause == ""
+
+
+def test_a_faulted_rollout_has_no_held_out_score():
+    trajectory = make_trajectory(stop=StopReason.TOOL_FAULT)
+    assert held_out(trajectory, Grading(reward=1.0)) is None
+    assert trajectory.grading == {}

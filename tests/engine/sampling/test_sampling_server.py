@@ -297,3 +297,23 @@ def test_vllm_without_processed_logprobs_refuses_other_temperatures():
 def test_an_impossible_request_is_refused_before_it_is_sent(ids, tokens):
     with pytest.raises(ValueError):
         sample(FakeServer(table([5], "length")), SampleRequest(ids, tokens, 1.0, seed=1))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_server_that_began_anew_gets_the_adapter_again(dialect):
+    async def use(sampler: Sampler):
+        await sampler.generate(REQUEST)
+        fake.loaded.clear()
+        return await sampler.generate(REQUEST)
+
+    fake = FakeServer(table([5, STOP], "stop"))
+    turn = with_sampler(fake, use, dialect=dialect)
+    assert turn.ids == [5, STOP]
+    loads = [path for path in fake.paths() if path.endswith("/load_lora_adapter")]
+    assert len([path for path in loads if "unload" not in path]) == 2
+
+
+@pytest.mark.parametrize("status", [408, 429])
+def test_a_server_with_too_much_to_do_is_asked_again(status):
+    turn = sample(FakeServer(table([5, STOP], "stop"), troubles=[status]))
+    assert turn.ids == [5, STOP]

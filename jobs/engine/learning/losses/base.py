@@ -5,7 +5,8 @@ Shapes: N = trained tokens of a micro-batch, S = its rollouts.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,28 +14,41 @@ from torch import Tensor
 LOG_RATIO_MAX = 20.0
 
 
-class PolicyLoss(Protocol):
-    """Pure. `advantages_N` are already divided by the tokens of the whole optimiser step."""
+@dataclass(frozen=True, slots=True)
+class LossInputs:
+    """What a loss may look at, of one micro-batch.
 
-    def __call__(
-        self,
-        logprobs_N: Tensor,
-        anchor_N: Tensor,
-        advantages_N: Tensor,
-        *,
-        ratio_max: float,
-        owner_N: Tensor,
-        weight: float,
-    ) -> Tensor:
-        """Per-token terms; `anchor_N` holds the rollout's log-probabilities.
+    `anchor_N` holds the rollout's log-probabilities. `advantages_N` are already divided by the
+    tokens of the whole optimiser step; `weight` is 1 / that number, and belongs on each term that
+    has no advantage as a factor, so that micro-batches stay plain sums. `owner_N` tells the
+    rollouts apart, by any integers; a rollout is never split over micro-batches.
+    """
 
-        `owner_N` tells the rollouts apart, by any integers; a rollout is never split over
-        micro-batches. `weight` is 1 / tokens of the whole optimiser step: it belongs on each term
-        that has no advantage as a factor, so that micro-batches stay plain sums.
-        """
-        ...
+    logprobs_N: Tensor
+    anchor_N: Tensor
+    advantages_N: Tensor
+    owner_N: Tensor
+    ratio_max: float
+    weight: float
+
+
+PolicyLoss = Callable[[LossInputs], Tensor]
+"""Pure: the terms, [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`pulls`: tokens of advantage 0 have a gradient too, so none may be left out."""
+
+    terms: PolicyLoss
+    pulls: bool = False
+
+
+def log_ratio(logprobs_N: Tensor, anchor_N: Tensor) -> Tensor:
+    """Held within ±20, so that its exponential is finite."""
+    return torch.clamp(logprobs_N - anchor_N, -LOG_RATIO_MAX, LOG_RATIO_MAX)
 
 
 def importance_ratio(logprobs_N: Tensor, anchor_N: Tensor) -> Tensor:
-    """Policy over rollout probability; its logarithm is held within ±20 so that it is finite."""
-    return torch.exp(torch.clamp(logprobs_N - anchor_N, -LOG_RATIO_MAX, LOG_RATIO_MAX))
+    """Policy over rollout probability."""
+    return torch.exp(log_ratio(logprobs_N, anchor_N))

@@ -5,17 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jobs.engine.learning.losses.base import importance_ratio
+from jobs.engine.learning.losses.base import LossInputs, importance_ratio
 
 
-def cispo(
-    logprobs_N: Tensor,
-    anchor_N: Tensor,
-    advantages_N: Tensor,
-    *,
-    ratio_max: float,
-    owner_N: Tensor,
-    weight: float,
-) -> Tensor:
-    clipped_N = torch.clamp(importance_ratio(logprobs_N, anchor_N).detach(), 0.0, ratio_max)
-    return -clipped_N * advantages_N * logprobs_N
+def cispo(inputs: LossInputs) -> Tensor:
+    ratio_N = importance_ratio(inputs.logprobs_N, inputs.anchor_N).detach()
+    clipped_N = torch.clamp(ratio_N, 0.0, inputs.ratio_max)
+    return -clipped_N * inputs.advantages_N * inputs.logprobs_N

@@ -9,26 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jobs.engine.learning.losses.base import LossInputs
+
 CLIP_LOW = 3e-4
 CLIP_HIGH = 4e-4
 LOG_MAX = 10.0
 
 
-def gspo(
-    logprobs_N: Tensor,
-    anchor_N: Tensor,
-    advantages_N: Tensor,
-    *,
-    ratio_max: float,
-    owner_N: Tensor,
-    weight: float,
-) -> Tensor:
+def gspo(inputs: LossInputs) -> Tensor:
     """`ratio_max` is not used: it bounds a token's ratio, and this is a rollout's."""
-    fixed_N = logprobs_N.detach()
-    log_s_N = _rollout_means(fixed_N - anchor_N, owner_N) + logprobs_N - fixed_N
+    fixed_N = inputs.logprobs_N.detach()
+    means_N = _rollout_means(fixed_N - inputs.anchor_N, inputs.owner_N)
+    log_s_N = means_N + inputs.logprobs_N - fixed_N
     s_N = torch.exp(torch.clamp(log_s_N, max=LOG_MAX))
     clipped_N = torch.clamp(s_N, 1 - CLIP_LOW, 1 + CLIP_HIGH)
-    return -torch.minimum(s_N * advantages_N, clipped_N * advantages_N)
+    return -torch.minimum(s_N * inputs.advantages_N, clipped_N * inputs.advantages_N)
 
 
 def _rollout_means(values_N: Tensor, owner_N: Tensor) -> Tensor:

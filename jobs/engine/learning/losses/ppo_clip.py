@@ -5,21 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jobs.engine.learning.losses.base import importance_ratio
+from jobs.engine.learning.losses.base import LossInputs, importance_ratio
 
 CLIP_LOW = 0.2
 CLIP_HIGH = 0.28
 
 
-def ppo_clip(
-    logprobs_N: Tensor,
-    anchor_N: Tensor,
-    advantages_N: Tensor,
-    *,
-    ratio_max: float,
-    owner_N: Tensor,
-    weight: float,
-) -> Tensor:
-    ratio_N = torch.clamp(importance_ratio(logprobs_N, anchor_N), max=ratio_max)
+def ppo_clip(inputs: LossInputs) -> Tensor:
+    ratio_N = importance_ratio(inputs.logprobs_N, inputs.anchor_N)
+    ratio_N = torch.clamp(ratio_N, max=inputs.ratio_max)
     clipped_N = torch.clamp(ratio_N, 1 - CLIP_LOW, 1 + CLIP_HIGH)
-    return -torch.minimum(ratio_N * advantages_N, clipped_N * advantages_N)
+    return -torch.minimum(ratio_N * inputs.advantages_N, clipped_N * inputs.advantages_N)

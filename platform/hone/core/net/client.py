@@ -8,8 +8,10 @@ headers and body.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +20,7 @@ import httpcore2
 
 from hone.core.net.backend import GuardedBackend, Resolver, resolve
 from hone.core.net.errors import (
+    OutboundError,
     OutboundFailed,
     OutboundInvalid,
     OutboundTimeout,
@@ -29,6 +32,8 @@ from hone.core.net.target import Target, parse_url
 MIB = 1024 * 1024
 LONGEST_HEADERS = 64 * 1024
 MOST_CONNECTIONS = 256
+# At DEBUG it writes whole heads of answers, and a tool may put into one what it was sent.
+logging.getLogger("httpcore2").setLevel(logging.WARNING)
 # Below the five seconds after which common servers close an idle connection.
 IDLE_S = 4.0
 
@@ -48,17 +53,70 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-class _Progress:
-    """Follows one exchange: `sent` once the server may have a whole request to act on."""
+class _Exchange:
+    """One request and its answer, under one deadline.
 
-    def __init__(self) -> None:
+    `sent` once the server may have a whole request to act on.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
         self.sent = False
+        self._timeout_s = timeout_s
+        self._ends = asyncio.get_running_loop().time() + timeout_s
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "http11.send_request_headers.started":
             self.sent = True
         elif event == "http11.send_request_headers.failed":
             self.sent = False
+
+    @asynccontextmanager
+    async def told(self) -> AsyncIterator[None]:
+        """What goes wrong inside is raised as the `OutboundError` that says so."""
+        try:
+            async with asyncio.timeout_at(self._ends):
+                yield
+        except (TimeoutError, httpcore2.TimeoutException) as error:
+            raise OutboundTimeout(
+                f"No complete answer within {self._timeout_s:g} s.", sent=self.sent
+            ) from error
+        except httpcore2.LocalProtocolError as error:
+            raise OutboundInvalid(f"The request cannot be sent: {error}.") from error
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, ssl.SSLError, OSError) as error:
+            raise OutboundFailed(_reason(error, self.sent), sent=self.sent) from error
+
+
+class OpenResponse:
+    """An answer whose body is still to be read. Header names are lower case."""
+
+    def __init__(
+        self, answer: httpcore2.Response, headers: dict[str, str], exchange: _Exchange
+    ) -> None:
+        self.status: int = answer.status
+        self.headers = headers
+        self._answer = answer
+        self._exchange = exchange
+
+    async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """The body, piece by piece; raises `OutboundTooLarge` beyond `max_bytes`."""
+        announced = self.headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:20]) > max_bytes:
+            raise _too_large(f"{announced[:20]} bytes", max_bytes, self.status)
+        stream: AsyncIterator[bytes] = aiter(self._answer.aiter_stream())
+        received = 0
+        while True:
+            async with self._exchange.told():
+                chunk = await anext(stream, None)
+            if chunk is None:
+                return
+            received += len(chunk)
+            if received > max_bytes:
+                raise _too_large(f"more than {max_bytes} bytes", max_bytes, self.status)
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back, or end it where something is still to come."""
+        await self._answer.aclose()
 
 
 class AsyncGuardedClient:
@@ -83,20 +141,33 @@ class AsyncGuardedClient:
         max_bytes: int = MIB,
     ) -> NetResponse:
         """Send `content`; raises an `OutboundError` of the kind that says what went wrong."""
-        target = parse_url(url)
-        progress = _Progress()
-        request = _request(target, headers, content, progress)
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._exchange(request, max_bytes)
-        except (TimeoutError, httpcore2.TimeoutException) as error:
-            raise OutboundTimeout(
-                f"No complete answer within {timeout_s:g} s.", sent=progress.sent
-            ) from error
-        except httpcore2.LocalProtocolError as error:
-            raise OutboundInvalid(f"The request cannot be sent: {error}.") from error
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, ssl.SSLError, OSError) as error:
-            raise OutboundFailed(_reason(error, progress.sent), sent=progress.sent) from error
+        async with aclosing(
+            await self.open("POST", url, headers=headers, content=content, timeout_s=timeout_s)
+        ) as answer:
+            body = bytearray()
+            async for chunk in answer.chunks(max_bytes):
+                body += chunk
+        return NetResponse(answer.status, answer.headers, bytes(body))
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes,
+        timeout_s: float,
+    ) -> OpenResponse:
+        """Send `content` and read the head of the answer; whoever asks closes it."""
+        exchange = _Exchange(timeout_s)
+        request = _request(method, parse_url(url), headers, content, exchange)
+        async with exchange.told():
+            answer = await self._connections().handle_async_request(request)
+            try:
+                return OpenResponse(answer, _headers(answer), exchange)
+            except OutboundError:
+                await answer.aclose()
+                raise
 
     async def aclose(self) -> None:
         """Close the idle connections."""
@@ -116,15 +187,6 @@ class AsyncGuardedClient:
                 network_backend=self._backend,
             )
         return self._pool
-
-    async def _exchange(self, request: httpcore2.Request, max_bytes: int) -> NetResponse:
-        response = await self._connections().handle_async_request(request)
-        try:
-            headers = _headers(response)
-            body = await _body(response, headers, max_bytes)
-        finally:
-            await response.aclose()
-        return NetResponse(response.status, headers, body)
 
 
 def post_sync(
@@ -151,7 +213,7 @@ def post_sync(
 
 
 def _request(
-    target: Target, headers: Mapping[str, str], content: bytes, progress: _Progress
+    method: str, target: Target, headers: Mapping[str, str], content: bytes, exchange: _Exchange
 ) -> httpcore2.Request:
     try:
         lines = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
@@ -163,7 +225,7 @@ def _request(
         (b"Content-Length", str(len(content)).encode("ascii")),
     ]
     return httpcore2.Request(
-        b"POST",
+        method.encode("ascii"),
         httpcore2.URL(
             scheme=target.scheme.encode("ascii"),
             host=target.host.encode("ascii"),
@@ -172,7 +234,7 @@ def _request(
         ),
         headers=lines,
         content=content,
-        extensions={"trace": progress},
+        extensions={"trace": exchange},
     )
 
 
@@ -192,19 +254,6 @@ def _headers(response: httpcore2.Response) -> dict[str, str]:
             f"The answer is encoded as {encoding[:40]!r}, though it was asked for plain.", sent=True
         )
     return headers
-
-
-async def _body(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > max_bytes:
-        raise _too_large(f"{announced[:20]} bytes", max_bytes, response.status)
-    stream: AsyncIterator[bytes] = response.aiter_stream()
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(f"more than {max_bytes} bytes", max_bytes, response.status)
-    return bytes(body)
 
 
 def _too_large(size: str, max_bytes: int, status: int) -> OutboundTooLarge:

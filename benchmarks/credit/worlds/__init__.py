@@ -1,0 +1,1 @@
+"""Three tiny worlds: each shows one thing about credit, and was chosen before it was measured."""

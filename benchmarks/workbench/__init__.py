@@ -1,0 +1,1 @@
+"""The workbench measured: the sandbox for graders, and datasets at real size."""

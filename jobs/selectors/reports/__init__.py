@@ -1,0 +1,1 @@
+"""What leaves the platform about a job: the contract's result file, and everything as JSON."""

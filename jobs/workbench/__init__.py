@@ -1,0 +1,1 @@
+"""What reads stored trajectories or rolls out anew: graders side by side, preflight."""

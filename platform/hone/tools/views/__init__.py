@@ -1,0 +1,1 @@
+"""Pages of tools: parse, call one service or selector, render."""
