@@ -20,4 +20,9 @@ def tagged(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
     tag = f'"{hashlib.sha256(said).hexdigest()[:32]}"'
     response["ETag"] = tag
     response["Cache-Control"] = "private, no-cache"
-    return get_conditional_response(request, etag=tag, response=response) or response
+    answer = get_conditional_response(request, etag=tag, response=response)
+    if answer is None:
+        return response
+    # A browser puts the headers of a 304 over those it kept, so they have to be a page's.
+    answer.headers.setdefault("Content-Type", response["Content-Type"])
+    return answer
