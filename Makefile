@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 SEED ?= 1
 SHUFFLE ?=
+TEST_WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help install up demo test test-fast lint format bench bench-rollouts bench-engine bench-credit \
@@ -31,8 +32,8 @@ up: install ## serve at http://127.0.0.1:8000 with workers and the demo job; Ctr
 demo: install ## run the demo job without a browser; the last line is one JSON object
 	@HONE_DATA_DIR="$(CURDIR)/var/demo" $(BIN)/python manage.py demo --seed $(SEED) $(if $(SHUFFLE),--shuffle)
 
-test: lint ## lint, types and all tests
-	@$(BIN)/python -m pytest
+test: lint ## lint, types and all tests, by two processes; TEST_WORKERS=0 for one after the other
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## the tests that end within about a minute
 	@$(BIN)/python -m pytest -m "not slow and not browser"

@@ -128,7 +128,8 @@ class EngineProcess:
     def send(self, message: spec.Handshake | spec.Control) -> None:
         """Write one line to the engine; an engine that is gone is noticed elsewhere."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
+        # Another thread may kill the engine meanwhile, which closes the pipe: a ValueError.
+        with suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(msgspec.json.encode(message) + b"\n")
             self._process.stdin.flush()
 

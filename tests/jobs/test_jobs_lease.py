@@ -110,13 +110,16 @@ import sys
 import django
 django.setup()
 from jobs.services.lease import run_acquire
+print("ready", flush=True)
 sys.stdin.readline()
 print(run_acquire(sys.argv[1], holder=sys.argv[2], host="h") is not None)
 """
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_wins(make_job, fake_engine, process_environment) -> None:
+def test_of_two_processes_one_wins(make_job, fake_engine, process_environment, monkeypatch) -> None:
+    # However slowly the second one comes, the first one's lease has not run out.
+    monkeypatch.setenv("HONE_LEASE_S", "600")
     job = make_job()
     run_id = job.runs.get().pk
     racers = [
@@ -129,7 +132,14 @@ def test_of_two_processes_one_wins(make_job, fake_engine, process_environment) -
         )
         for name in "ab"
     ]
-    answers = sorted(racer.communicate("go\n")[0].strip() for racer in racers)
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    answers = sorted(racer.communicate()[0].strip() for racer in racers)
     assert answers == ["False", "True"]
 
 

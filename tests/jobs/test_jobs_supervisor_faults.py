@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError
 
+from jobs.engine.spec import Control
 from jobs.models import Checkpoint, Job, JobEvent, JobStep, Run, run_folder
 from jobs.services import probe
 from jobs.services.control import job_resume
+from jobs.services.lease import run_acquire
 from jobs.services.sweep import sweep
 from jobs.supervisor import supervise as module
+from jobs.supervisor.handshake import handshake_build
+from jobs.supervisor.process import EngineProcess
 from jobs.supervisor.supervise import supervise
 from tests.jobs.storage import Elsewhere
 
@@ -30,6 +35,16 @@ def after(job: Job) -> tuple[str, str, list[int]]:
     steps = JobStep.objects.filter(run__job=job).order_by("pk").values_list("step", flat=True)
     run = Run.objects.get(job=job)
     return run.status, run.pause_reason, list(steps)
+
+
+def test_an_engine_that_another_thread_killed_is_told_nothing(
+    make_job, fake_engine, tmp_path
+) -> None:
+    lease = run_acquire(Run.objects.get(job=make_job(steps=2)).pk, holder="test", host="here")
+    assert lease is not None
+    engine = EngineProcess(handshake_build(lease), tmp_path / "engine.log")
+    assert engine.kill() == -signal.SIGKILL
+    engine.send(Control(desired="pause"))
 
 
 def test_a_storage_that_is_away_for_a_moment_costs_nothing(
