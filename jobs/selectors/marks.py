@@ -10,7 +10,8 @@ from django.http import Http404
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import is_plausible, seen_by
-from jobs.models import LEADING, OPEN, Job, JobEvent, Run
+from jobs.models import LEADING, OPEN, Job, JobEvent, Run, Status
+from jobs.selectors.waits import queue_mark
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ def jobs_mark(organisation: Organisation) -> str:
 
 def _mark(runs: QuerySet[Run]) -> Mark:
     rows = runs.filter(kind__in=LEADING).annotate(event=_newest_event("job"))
-    fields = ("last_step", "job__status", "desired", "event", "progress")
-    step, status, wanted, event, progress = rows.values_list(*fields).get()
+    fields = ("last_step", "job__status", "desired", "event", "progress", "job_id")
+    found = rows.values_list(*fields, "job__created_at").get()
+    step, status, wanted, event, progress, job_id, created_at = found
     phase = f"{progress.get('phase', '')}.{progress.get('done', '')}" if progress else ""
+    if status == Status.QUEUED:
+        phase = queue_mark(job_id, created_at)
     return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase)
 
 

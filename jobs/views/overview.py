@@ -32,6 +32,7 @@ from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
 from jobs.views.strip import strip
 from jobs.views.svg import standalone
 from jobs.views.tiles import shown_tiles
+from jobs.views.waits import halt
 from jobs.words import PHASE_WORDS
 
 FRAGMENTS = {
@@ -138,9 +139,11 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
     focus = whole_number(request.GET.get("step", ""))
     overview = job_overview(job, focus=focus)
     spent = job_sums(job)
+    shared = heading(request, job, "overview")
     return {
-        **heading(request, job, "overview"),
+        **shared,
         "overview": overview,
+        "halt": halt(overview.pause, may_write=shared["may_write_here"]),
         "tiles": shown_tiles(overview.tiles, overview.steps),
         "focus": focus,
         "focus_known": overview.focus is not None,

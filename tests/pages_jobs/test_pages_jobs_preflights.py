@@ -58,7 +58,7 @@ def test_the_form_begins_a_preflight_of_the_same_request(
     assert Run.objects.get().kind == RunKind.PREFLIGHT
     assert AuditEntry.objects.filter(action="preflight.create", target=job.pk).count() == 1
     page = read(owner, f"/preflights/{job.pk}/")
-    assert "Waiting for a training worker." in page
+    assert "It waits for a training worker." in page
     assert "0 of 6 tasks × 3 attempts" in page
 
 
