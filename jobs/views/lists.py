@@ -47,12 +47,12 @@ def job_list_page(request: HttpRequest) -> HttpResponse:
         ids = request.GET.get("ids", "").split(",")[:LIVE_IDS]
         found = {job.pk: job for job in job_list(organisation).filter(pk__in=ids)}
         shown = [found[each] for each in ids if each in found]
-        return vary(render(request, "jobs/job_rows.html", _lines(shown)))
+        return vary(render(request, "jobs/job_rows.html", _lines(request, shown)))
     filters, after = job_filters(request.GET), request.GET.get("after", "")
     choices = job_choices(organisation)
     jobs = _found(organisation, filters, choices, after)
     context = {
-        **_lines(jobs[:PAGE]),
+        **_lines(request, jobs[:PAGE]),
         "statuses": Status.choices,
         "choices": choices,
         "asked": filters,
@@ -86,9 +86,9 @@ def _found(
     return list(job_list(organisation, filters, after=after)[: PAGE + 1])
 
 
-def _lines(jobs: list[Job]) -> dict[str, object]:
+def _lines(request: HttpRequest, jobs: list[Job]) -> dict[str, object]:
     trends, left = validation_trends(jobs), times_left(jobs)
-    attention = {**alarms_of(jobs), **attention_of(jobs)}
+    attention = {**alarms_of(jobs, request.user), **attention_of(jobs)}
     lines = [
         JobLine(
             job=job,

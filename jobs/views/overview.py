@@ -162,7 +162,7 @@ def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
     known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
     columns = job_series(job, first=asked.first, last=asked.last, steps=known)
     charts = job_charts(columns, asked.view(job, columns))
-    raised = job_alarms(job)
+    raised = job_alarms(job, request.user)
     return {
         **glance,
         "attention": attention(job, raised),
