@@ -42,6 +42,8 @@ FRAGMENTS = {
     "strip": "jobs/job_strip.html",
     "attention": "jobs/job_attention.html",
 }
+INSIGHT_TABS = frozenset({"credit", "graders", "loops"})
+"""Tabs that fetch themselves, whose pulse says no more than where the job stands."""
 TABLE_ROWS = 50
 
 
@@ -66,8 +68,10 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
         return redirect("preflight-pulse", job.pk)
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
-    glance = {**_glance(request, job), "announce": is_new_state, "mark": mark}
-    response = render(request, "jobs/job_pulse.html", glance)
+    tab = request.GET.get("tab", "")
+    glance = heading(request, job, tab) if tab in INSIGHT_TABS else _glance(request, job)
+    template = "jobs/tab_pulse.html" if tab in INSIGHT_TABS else "jobs/job_pulse.html"
+    response = render(request, template, {**glance, "announce": is_new_state, "mark": mark})
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
         events.append("job-state")

@@ -40,10 +40,9 @@ def halt(pause: Pause | None, *, may_write: bool) -> Halt | None:
 def _goes_on(pause: Pause, *, may_write: bool) -> str:
     press = "Press Resume" if may_write else "A member can resume it"
     if pause.is_probed and pause.code in ANSWERS:
-        every = figures.duration(periods().probe)
         return (
-            f"The job tries every {every} and goes on by itself when {ANSWERS[pause.code]}. "
-            f"{press} to have it try at once."
+            f"The job tries every {periods().probe:g}{figures.THIN}s and goes on by itself when "
+            f"{ANSWERS[pause.code]}. {press} to have it try at once."
         )
     if pause.code == PauseReason.ASKED:
         return f"{press}: it goes on from its last finished step."
