@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Max, Min, OuterRef, Q, Subquery, Window
+from django.db.models.functions import RowNumber
 
 from hone.accounts.models import User
 from jobs.engine.alarms import ALARMS
@@ -41,28 +42,25 @@ def seen_step(person: Person) -> Subquery:
 
 
 def job_alarms(job: Job, person: Person) -> list[Raised]:
-    """The rules that fired: what the person has not seen first, then the newest; two queries."""
+    """The rules that fired: what the person has not seen first, then the newest; one query."""
     told = JobEvent.objects.filter(job=job, code__in=list(ALARMS), step__isnull=False)
-    rows = (
-        told.order_by()
-        .values("code")
-        .annotate(first=Min("step"), last=Max("step"), n=Count("pk"), newest=Max("pk"))
-    )
-    found = {row["newest"]: row for row in rows}
-    if not found:
-        return []
-    events = JobEvent.objects.filter(pk__in=list(found)).annotate(seen=seen_step(person))
+    newest = told.annotate(
+        first=Window(Min("step"), partition_by="code"),
+        last=Window(Max("step"), partition_by="code"),
+        n=Window(Count("pk"), partition_by="code"),
+        place=Window(RowNumber(), order_by="-pk", partition_by="code"),
+    ).filter(place=1)
     raised = [
         Raised(
             code=event.code,
-            first=found[event.pk]["first"],
-            last=found[event.pk]["last"],
-            count=found[event.pk]["n"],
+            first=event.first,
+            last=event.last,
+            count=event.n,
             text=event.text,
             data=event.data,
             seen=event.seen,
         )
-        for event in events.order_by("-pk")
+        for event in newest.annotate(seen=seen_step(person)).order_by("-pk")
     ]
     return sorted(raised, key=lambda each: each.is_quiet)
 

@@ -10,7 +10,7 @@ from django.http import Http404
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import is_plausible, seen_by
-from jobs.models import LEADING, OPEN, Job, JobEvent, Run, Status
+from jobs.models import LEADING, OPEN, Job, JobEvent, Run
 from jobs.selectors.waits import queue_mark
 
 
@@ -51,14 +51,12 @@ def jobs_mark(organisation: Organisation) -> str:
 
 
 def _mark(runs: QuerySet[Run]) -> Mark:
-    rows = runs.filter(kind__in=LEADING).annotate(event=_newest_event("job"))
-    fields = ("last_step", "job__status", "desired", "event", "progress", "job_id")
-    found = rows.values_list(*fields, "job__created_at").get()
-    step, status, wanted, event, progress, job_id, created_at = found
+    rows = runs.filter(kind__in=LEADING)
+    rows = rows.annotate(event=_newest_event("job"), queue=queue_mark())
+    fields = ("last_step", "job__status", "desired", "event", "progress", "queue")
+    step, status, wanted, event, progress, queue = rows.values_list(*fields).get()
     phase = f"{progress.get('phase', '')}.{progress.get('done', '')}" if progress else ""
-    if status == Status.QUEUED:
-        phase = queue_mark(job_id, created_at)
-    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase)
+    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase or queue)
 
 
 def _newest_event(job: str) -> Subquery:
