@@ -61,6 +61,7 @@ job_urls: list[URLPattern | URLResolver] = [
     path("pause/", control.pause, name="job-pause"),
     path("resume/", control.resume, name="job-resume"),
     path("cancel/", control.cancel, name="job-cancel"),
+    path("alarms/<str:rule>/seen/", control.alarm_seen, name="job-alarm-seen"),
     path("record/", recordings.record, name="job-record"),
     path("trajectories/", trajectory_list.trajectory_list_page, name="job-trajectories"),
     path("trajectories/news/", trajectory_list.trajectory_news, name="job-trajectories-news"),

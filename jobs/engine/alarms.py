@@ -6,17 +6,16 @@ checkpoint, so that a resumed run tells what an unbroken one would have told.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
+from jobs.engine import readings
 from jobs.engine.events import Message
+from jobs.engine.readings import Metrics, Reading, number
 
-Metrics = Mapping[str, Mapping[str, Any]]
 Item = TypeVar("Item")
 
 WINDOW = 10
@@ -24,9 +23,7 @@ WINDOW = 10
 REPEAT_STEPS = 20
 """An alarm that lasts is told again after as many steps."""
 ENTROPY_SHARE = 0.3
-MISMATCH_WARN = 0.01
-MISMATCH_SEVERE = 0.1
-SAMPLE_SIZE_LOW = 0.5
+NORM_FACTOR = 10.0
 SILENT_SHARE = 0.8
 TRAIN_RISE = 0.1
 FLAT = 0.02
@@ -60,6 +57,10 @@ class AlarmState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     first_entropies: tuple[float, ...] = ()
     """Of the first steps that made an update."""
+    last_norms: tuple[float, ...] = ()
+    """Of the gradients of the last steps that made an update."""
+    last_dominant: tuple[str, ...] = ()
+    """The part of the reward that decided alone, by step; empty where none did."""
     first_tokens: tuple[float, ...] = ()
     first_rewards: tuple[float, ...] = ()
     last_rewards: tuple[float, ...] = ()
@@ -67,15 +68,6 @@ class AlarmState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     evaluations: tuple[Evaluation, ...] = ()
     told: dict[str, int] = msgspec.field(default_factory=dict)
     """The step at which each alarm that lasts was last told, by code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What an alarm sees at a step: whether its condition holds, and the evidence."""
-
-    on: bool
-    text: str
-    data: dict[str, float]
 
 
 def raise_alarms(
@@ -98,12 +90,6 @@ def raise_alarms(
     return msgspec.structs.replace(state, told=told), tuple(messages)
 
 
-def _number(metrics: Metrics, section: str, name: str) -> float | None:
-    """A metric, or None where it is missing or not finite."""
-    value = metrics.get(section, {}).get(name)
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
 def _first(values: tuple[Item, ...], value: Item | None) -> tuple[Item, ...]:
     return values if value is None or len(values) >= WINDOW else (*values, value)
 
@@ -114,14 +100,20 @@ def _last(values: tuple[Item, ...], value: Item | None, count: int = WINDOW) -> 
 
 def _remember(state: AlarmState, step: int, metrics: Metrics) -> AlarmState:
     updated = metrics.get("learning", {}).get("updated")
-    entropy = _number(metrics, "learning", "entropy") if updated else None
-    reward = _number(metrics, "train", "reward_mean")
+    entropy = number(metrics, "learning", "entropy") if updated else None
+    reward = number(metrics, "train", "reward_mean")
     rewards = _last(state.last_rewards, reward)
     evaluation = _evaluation(rewards, step, metrics)
     return msgspec.structs.replace(
         state,
         first_entropies=_first(state.first_entropies, entropy),
-        first_tokens=_first(state.first_tokens, _number(metrics, "train", "tokens_mean")),
+        last_norms=_last(
+            state.last_norms,
+            number(metrics, "learning", "grad_norm") if updated else None,
+            WINDOW + 1,
+        ),
+        last_dominant=_last(state.last_dominant, _dominant(metrics)),
+        first_tokens=_first(state.first_tokens, number(metrics, "train", "tokens_mean")),
         first_rewards=_first(state.first_rewards, reward),
         last_rewards=rewards,
         last_groups=_last(state.last_groups, _groups(metrics)),
@@ -136,15 +128,23 @@ def _groups(metrics: Metrics) -> GroupCounts | None:
 
 def _evaluation(rewards: tuple[float, ...], step: int, metrics: Metrics) -> Evaluation | None:
     """None too while fewer than half a window of train rewards is known: their mean is noise."""
-    validation = _number(metrics, "validation", "reward_mean")
+    validation = number(metrics, "validation", "reward_mean")
     if validation is None or len(rewards) < WINDOW // 2:
         return None
-    held_out = _number(metrics, "validation", "held_out_mean")
+    held_out = number(metrics, "validation", "held_out_mean")
     return Evaluation(step, statistics.fmean(rewards), validation, held_out)
 
 
+def _dominant(metrics: Metrics) -> str | None:
+    found = readings.dominant_part(metrics)
+    if found is None:
+        return None
+    name, share = found
+    return name if share > readings.PART_SHARE else ""
+
+
 def _entropy_collapse(state: AlarmState, metrics: Metrics) -> Reading | None:
-    entropy = _number(metrics, "learning", "entropy")
+    entropy = number(metrics, "learning", "entropy")
     if entropy is None or len(state.first_entropies) < WINDOW:
         return None
     usual = statistics.median(state.first_entropies)
@@ -155,35 +155,6 @@ def _entropy_collapse(state: AlarmState, metrics: Metrics) -> Reading | None:
     )
     data = {"entropy": entropy, "first_median": usual}
     return Reading(entropy < ENTROPY_SHARE * usual, text, data)
-
-
-def _mismatch(state: AlarmState, metrics: Metrics) -> Reading | None:
-    value = _number(metrics, "learning", "mismatch_kl")
-    if value is None:
-        return None
-    seen = f"mismatch KL is {value:.4f}"
-    text = (
-        f"Sampler and trainer disagree about the probabilities of sampled tokens: {seen}, above "
-        f"{MISMATCH_WARN}. Watch the reward; if this goes on, use a lower learning rate."
-    )
-    if value > MISMATCH_SEVERE:
-        text = (
-            f"Sampler and trainer disagree strongly: {seen}, above {MISMATCH_SEVERE}. Updates are "
-            "no longer reliable. Pause the job, check that both use the same weights, precision "
-            "and chat template, and go back to an earlier checkpoint."
-        )
-    return Reading(value > MISMATCH_WARN, text, {"mismatch_kl": value})
-
-
-def _low_ess(state: AlarmState, metrics: Metrics) -> Reading | None:
-    value = _number(metrics, "learning", "effective_sample_size")
-    if value is None:
-        return None
-    text = (
-        f"A few tokens decide the update: the effective sample size is {value:.2f} of 1, below "
-        f"{SAMPLE_SIZE_LOW}. Use a lower learning rate or more rollouts for each step."
-    )
-    return Reading(value < SAMPLE_SIZE_LOW, text, {"effective_sample_size": value})
 
 
 def _silent_groups(state: AlarmState, metrics: Metrics) -> Reading | None:
@@ -262,8 +233,8 @@ def _held_out_gap(state: AlarmState, metrics: Metrics) -> Reading | None:
 
 
 def _no_turn_scores(state: AlarmState, metrics: Metrics) -> Reading | None:
-    scored = _number(metrics, "credit", "turns_scored")
-    missing = _number(metrics, "credit", "turns_unscored")
+    scored = number(metrics, "credit", "turns_scored")
+    missing = number(metrics, "credit", "turns_unscored")
     if scored is None or missing is None:
         return None
     text = (
@@ -274,7 +245,7 @@ def _no_turn_scores(state: AlarmState, metrics: Metrics) -> Reading | None:
 
 
 def _length_up(state: AlarmState, metrics: Metrics) -> Reading | None:
-    tokens = _number(metrics, "train", "tokens_mean")
+    tokens = number(metrics, "train", "tokens_mean")
     if tokens is None or min(len(state.first_tokens), len(state.first_rewards)) < WINDOW:
         return None
     usual = statistics.median(state.first_tokens)
@@ -288,11 +259,45 @@ def _length_up(state: AlarmState, metrics: Metrics) -> Reading | None:
     return Reading(tokens > LENGTH_FACTOR * usual and rise < FLAT, text, data)
 
 
+def _gradient_spike(state: AlarmState, metrics: Metrics) -> Reading | None:
+    norm = number(metrics, "learning", "grad_norm")
+    before = state.last_norms[:-1]
+    if norm is None or not metrics["learning"].get("updated") or len(before) < WINDOW:
+        return None
+    usual = statistics.median(before)
+    text = (
+        f"The gradient is much larger than before: its norm is {norm:.3g}, more than "
+        f"{NORM_FACTOR:g} times the {usual:.3g} of the last {WINDOW} steps. It was clipped. Look "
+        "at the longest attempts of this step; if it comes back, use a lower learning rate."
+    )
+    data = {"grad_norm": norm, "last_median": usual}
+    return Reading(norm > NORM_FACTOR * usual, text, data)
+
+
+def _one_part(state: AlarmState, metrics: Metrics) -> Reading | None:
+    found, names = readings.dominant_part(metrics), state.last_dominant
+    if found is None or len(names) < WINDOW:
+        return None
+    name, share = found
+    text = (
+        f"One part of the reward decides alone: {name} explains {100 * share:.0f} % of its "
+        f"variance, above {100 * readings.PART_SHARE:.0f} % for {WINDOW} steps. The other parts "
+        "teach nothing: give them more weight, or leave them out."
+    )
+    on = set(names) == {name}
+    return Reading(on, text, {"explained": share, "part": name})
+
+
 ALARMS: dict[str, Callable[[AlarmState, Metrics], Reading | None]] = {
     "entropy_collapse": _entropy_collapse,
-    "mismatch": _mismatch,
-    "low_ess": _low_ess,
+    "mismatch": lambda state, metrics: readings.mismatch(metrics),
+    "low_ess": lambda state, metrics: readings.low_ess(metrics),
+    "clipped": lambda state, metrics: readings.clipped(metrics),
+    "gradient_spike": _gradient_spike,
     "silent_groups": _silent_groups,
+    "duplicates": lambda state, metrics: readings.duplicates(metrics),
+    "ungraded": lambda state, metrics: readings.ungraded(metrics),
+    "one_part": _one_part,
     "reward_gap": _reward_gap,
     "held_out_gap": _held_out_gap,
     "length_up": _length_up,

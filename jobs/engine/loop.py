@@ -21,7 +21,7 @@ from jobs.engine.insight.step import split_insight, step_insight
 from jobs.engine.judge_costs import judge_stats
 from jobs.engine.learning.checkpoint import TrainingState
 from jobs.engine.learning.update import Learner
-from jobs.engine.metrics import credit_stats, group_stats, rollout_stats
+from jobs.engine.metrics import credit_stats, duplicate_stats, group_stats, rollout_stats
 from jobs.engine.ranks import Alone, Ranks
 from jobs.engine.reporting import EventWriter, write_bodies
 from jobs.engine.saving import Saver
@@ -115,6 +115,7 @@ class TrainingLoop:
             self.weights_changed()
         record.metrics["train"] = rollout_stats(members, self._tools)
         record.metrics["groups"] = group_stats(groups, credit.counts)
+        record.metrics["duplicates"] = duplicate_stats(groups)
         record.metrics["learning"] = report.as_dict()
         record.metrics["credit"] = credit_stats(credit) | evidence
         record.metrics["insight"] = step_insight(groups, credit, self._tools)

@@ -12,7 +12,7 @@ from jobs.engine.credit.assign import CreditReport
 from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Group, Signal
 from jobs.engine.rollout.loops import canonical_arguments
-from jobs.engine.types import FAULTS, StopReason, ToolCall, Trajectory
+from jobs.engine.types import FAULTS, StopReason, TokenKind, ToolCall, Trajectory
 
 RolloutStats = dict[str, Any]
 """See `rollout_stats`; a number is None where nothing was there to measure."""
@@ -105,6 +105,29 @@ def group_stats(groups: Sequence[Group], counts: Mapping[Signal, int]) -> dict[s
     named = {str(signal): counts.get(signal, 0) for signal in Signal}
     refilled = sum(group.round > 0 for group in groups)
     return {"total": len(groups), **named, "refilled": refilled}
+
+
+def duplicate_stats(groups: Sequence[Group]) -> dict[str, Any]:
+    """How many rollouts sampled, token by token, what a sibling before them did; `group`: the one
+    with most of them, empty where there are none. Rollouts that a fault ended are left out."""
+    copies: dict[str, int] = {}
+    total = 0
+    for group in groups:
+        whole = [member for member in group.members if member.stop not in FAULTS]
+        copies[group.id] = len(whole) - len({_sampled(member) for member in whole})
+        total += len(whole)
+    found = sum(copies.values())
+    return {
+        "total": total,
+        "copies": found,
+        "share": found / total if total else None,
+        "group": max(copies, key=lambda each: copies[each]) if found else "",
+    }
+
+
+def _sampled(trajectory: Trajectory) -> tuple[int, ...]:
+    pairs = zip(trajectory.ids, trajectory.kinds, strict=True)
+    return tuple(token for token, kind in pairs if kind in (TokenKind.SAMPLED, TokenKind.LOOP))
 
 
 def credit_stats(report: CreditReport) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jobs.models.preflight import Preflight
 from jobs.models.record import JobEvent, JobStep, Usage
 from jobs.models.replay import Replay
 from jobs.models.run import Run
+from jobs.models.seen import AlarmSeen
 from jobs.models.states import (
     FINAL,
     LEADING,
@@ -36,6 +37,7 @@ __all__ = [
     "PROBED_PAUSES",
     "TRANSITIONS",
     "Adapter",
+    "AlarmSeen",
     "BaseModel",
     "BaseModelStatus",
     "Checkpoint",

@@ -68,6 +68,9 @@ class Comparison(models.Model):
     waits = models.IntegerField(
         default=0, help_text="How often in a row what grades did not answer, such as a judge"
     )
+    upkeep = models.JSONField(
+        default=dict, help_text="By side: how steady its grader is and what it costs, once done"
+    )
     rung_at = models.DateTimeField(null=True, help_text="When a worker was last told of it")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"

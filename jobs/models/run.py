@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 
 from hone.core.ids import new_id
@@ -49,6 +50,13 @@ class Run(Stateful):
     progress = models.JSONField(default=dict, help_text="step, phase, done, total; live only")
     pause_reason = models.CharField(max_length=20, choices=PauseReason.choices, blank=True)
     pause_text = models.TextField(blank=True)
+    paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="The person who asked for the pause, if one did",
+    )
     probe_at = models.DateTimeField(null=True, help_text="When a paused run is looked at again")
     created_at = models.DateTimeField(auto_now_add=True)
 

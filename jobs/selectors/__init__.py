@@ -17,9 +17,10 @@ from jobs.selectors.listing import (
     trajectory_replays,
     trajectory_siblings,
 )
-from jobs.selectors.overview import Overview, Tile, job_overview, queue_place
+from jobs.selectors.overview import Overview, Tile, job_overview
 from jobs.selectors.series import job_series
 from jobs.selectors.trajectories import Filters, Page, trajectory_list
+from jobs.selectors.waits import queue_of
 
 __all__ = [
     "Filters",
@@ -41,7 +42,7 @@ __all__ = [
     "job_list",
     "job_overview",
     "job_series",
-    "queue_place",
+    "queue_of",
     "trajectory_body",
     "trajectory_list",
     "trajectory_replays",

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Max, Min
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Count, Max, Min, OuterRef, Q, Subquery, Window
+from django.db.models.functions import RowNumber
 
+from hone.accounts.models import User
 from jobs.engine.alarms import ALARMS
-from jobs.models import Checkpoint, Job, JobEvent, PauseReason, RunKind
+from jobs.models import AlarmSeen, Checkpoint, Job, JobEvent, PauseReason, RunKind
+
+Person = User | AnonymousUser
 
 
 @dataclass(frozen=True)
@@ -21,31 +26,43 @@ class Raised:
     count: int
     text: str
     data: dict[str, Any]
+    seen: int | None = None
+    """The last step up to which the person who looks has seen it."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it told nothing since it was seen."""
+        return self.seen is not None and self.seen >= self.last
 
 
-def job_alarms(job: Job) -> list[Raised]:
-    """The rules that fired, the newest first; two queries at most."""
+def seen_step(person: Person) -> Subquery:
+    """Of a row of events: the step up to which the person has seen what its rule told."""
+    rows = AlarmSeen.objects.filter(job=OuterRef("job"), rule=OuterRef("code"))
+    return Subquery(rows.filter(user=person.pk).values("step")[:1])
+
+
+def job_alarms(job: Job, person: Person) -> list[Raised]:
+    """The rules that fired: what the person has not seen first, then the newest; one query."""
     told = JobEvent.objects.filter(job=job, code__in=list(ALARMS), step__isnull=False)
-    rows = (
-        told.order_by()
-        .values("code")
-        .annotate(first=Min("step"), last=Max("step"), n=Count("pk"), newest=Max("pk"))
-    )
-    found = {row["newest"]: row for row in rows}
-    if not found:
-        return []
-    events = JobEvent.objects.filter(pk__in=list(found)).order_by("-pk")
-    return [
+    newest = told.annotate(
+        first=Window(Min("step"), partition_by="code"),
+        last=Window(Max("step"), partition_by="code"),
+        n=Window(Count("pk"), partition_by="code"),
+        place=Window(RowNumber(), order_by="-pk", partition_by="code"),
+    ).filter(place=1)
+    raised = [
         Raised(
             code=event.code,
-            first=found[event.pk]["first"],
-            last=found[event.pk]["last"],
-            count=found[event.pk]["n"],
+            first=event.first,
+            last=event.last,
+            count=event.n,
             text=event.text,
             data=event.data,
+            seen=event.seen,
         )
-        for event in events
+        for event in newest.annotate(seen=seen_step(person)).order_by("-pk")
     ]
+    return sorted(raised, key=lambda each: each.is_quiet)
 
 
 PAUSES = ("paused", *(reason for reason in PauseReason.values if reason != PauseReason.ASKED))
@@ -74,6 +91,7 @@ def job_halts(job: Job) -> Halts:
 
 
 def kept_steps(job: Job) -> list[int]:
-    """The steps whose checkpoints are kept."""
-    rows = Checkpoint.objects.filter(run__job=job, run__kind=RunKind.TRAIN, kept=True)
+    """The steps whose checkpoints stay: for their reward, or because a person wants it."""
+    rows = Checkpoint.objects.filter(run__job=job, run__kind=RunKind.TRAIN, available=True)
+    rows = rows.filter(Q(kept=True) | Q(pinned=True))
     return list(rows.order_by("step").values_list("step", flat=True))

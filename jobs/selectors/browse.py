@@ -29,6 +29,7 @@ from jobs.models import (
     RunKind,
     StepBucket,
 )
+from jobs.selectors.attention import Person, seen_step
 from jobs.selectors.rollup import SIZES
 from jobs.selectors.series import LOW
 from jobs.words import NO_SIGNAL
@@ -93,15 +94,19 @@ def attention_of(jobs: Iterable[Job]) -> dict[str, str]:
     }
 
 
-def alarms_of(jobs: Iterable[Job]) -> dict[str, str]:
-    """What the alarms of the jobs that are not final told; one query for a whole list."""
+def alarms_of(jobs: Iterable[Job], person: Person) -> dict[str, str]:
+    """What the alarms of the jobs that are not final told that the person has not seen; one query
+    for a whole list."""
     watched = [job.pk for job in jobs if job.status in OPEN]
     told = JobEvent.objects.filter(job__in=watched, code__in=list(ALARMS), step__isnull=False)
-    rows = told.order_by().values_list("job_id")
-    found = rows.annotate(rules=Count("code", distinct=True), last=Max("step"))
+    rows = told.order_by().values_list("job_id", "code").annotate(last=Max("step"))
+    fresh: dict[str, list[int]] = {}
+    for job_id, _, last, seen in rows.annotate(seen=seen_step(person)):
+        if seen is None or seen < last:
+            fresh.setdefault(job_id, []).append(last)
     return {
-        job_id: f"{rules} alarm{'' if rules == 1 else 's'}, last at step {last}"
-        for job_id, rules, last in found
+        job_id: f"{len(steps)} alarm{'' if len(steps) == 1 else 's'}, last at step {max(steps)}"
+        for job_id, steps in fresh.items()
     }
 
 

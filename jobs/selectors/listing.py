@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -65,6 +66,17 @@ def place_of(job: Job) -> str:
     """Where a listed job stands in the order, as `job_list` takes it for the next page."""
     rank: int = job.rank  # type: ignore[attr-defined]
     return f"{rank}~{job.created_at.isoformat()}~{job.pk}"
+
+
+def moved(jobs: Iterable[Job], ranks: Mapping[str, str]) -> int:
+    """How many of the listed jobs belong elsewhere in the order than where they were listed by
+    `ranks`, each job's digit in `RANKS`."""
+    return sum(ranks.get(job.pk) not in {None, rank_of(job)} for job in jobs)
+
+
+def rank_of(job: Job) -> str:
+    """Which part of the order a listed job belongs to."""
+    return RANKS[job.rank]  # type: ignore[attr-defined]
 
 
 def job_choices(organisation: Organisation) -> Choices:

@@ -11,6 +11,7 @@ from django.http import Http404
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import is_plausible, seen_by
 from jobs.models import LEADING, OPEN, Job, JobEvent, Run
+from jobs.selectors.waits import queue_mark
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ def jobs_mark(organisation: Organisation) -> str:
 
 
 def _mark(runs: QuerySet[Run]) -> Mark:
-    rows = runs.filter(kind__in=LEADING).annotate(event=_newest_event("job"))
-    fields = ("last_step", "job__status", "desired", "event", "progress")
-    step, status, wanted, event, progress = rows.values_list(*fields).get()
+    rows = runs.filter(kind__in=LEADING)
+    rows = rows.annotate(event=_newest_event("job"), queue=queue_mark())
+    fields = ("last_step", "job__status", "desired", "event", "progress", "queue")
+    step, status, wanted, event, progress, queue = rows.values_list(*fields).get()
     phase = f"{progress.get('phase', '')}.{progress.get('done', '')}" if progress else ""
-    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase)
+    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase or queue)
 
 
 def _newest_event(job: str) -> Subquery:

@@ -16,6 +16,7 @@ from jobs.engine.intervals import student
 from jobs.models import Job, JobStep, Run, RunKind, Status, StepBucket, Trajectory
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
 from jobs.selectors.rollup import SIZES
+from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of, with_halt
 
 NEWEST = 120
 """Steps that the figures and their trends are made of; there may be many more."""
@@ -48,7 +49,10 @@ class Overview:
     """`pause` or `cancel` while the engine is still at work."""
     recovering: bool = False
     pause_text: str = ""
-    queue_place: int | None = None
+    pause: Pause | None = None
+    queue: Queue | None = None
+    kept: Kept | None = None
+    """Of a job that stands still or has failed."""
     left: TimeLeft | None = None
     no_signal: bool = False
     """It has trained, and no step had anything to learn from."""
@@ -56,7 +60,9 @@ class Overview:
 
 def job_overview(job: Job, *, focus: int | None = None) -> Overview:
     """The state of a job in plain words, written from its data; the tiles of the step `focus`."""
-    runs = Run.objects.annotate(lost=ExpressionWrapper(_LOST, output_field=BooleanField()))
+    stopped = job.status in {Status.PAUSED, Status.FAILED}
+    found = with_halt(Run.objects.all()) if stopped else Run.objects.all()
+    runs = found.annotate(lost=ExpressionWrapper(_LOST, output_field=BooleanField()))
     run = runs.get(job=job, kind=RunKind.TRAIN)
     steps = glance_steps(run)
     trained, silent = _signal_counts(run, steps)
@@ -71,7 +77,9 @@ def job_overview(job: Job, *, focus: int | None = None) -> Overview:
         wanted=run.desired if running and run.desired != "run" else "",
         recovering=running and run.status == Status.RUNNING and run.lost,
         pause_text=_pause_text(run),
-        queue_place=queue_place(job),
+        pause=pause_of(job, run) if stopped else None,
+        queue=queue_of(job),
+        kept=kept_of(run) if stopped else None,
         left=time_left(job, step_seconds(steps)),
         no_signal=bool(trained) and silent == trained,
     )
@@ -104,14 +112,6 @@ def _signal_counts(run: Run, steps: list[JobStep]) -> tuple[int, int]:
     return round(sum(cell[4] for cell in found)), round(sum(cell[3] for cell in found))
 
 
-def queue_place(job: Job) -> int | None:
-    """1 for the next job to start; None for a job that is not queued."""
-    if job.status != Status.QUEUED:
-        return None
-    earlier = Q(created_at__lt=job.created_at) | Q(created_at=job.created_at, pk__lt=job.pk)
-    return 1 + Job.objects.filter(earlier, status=Status.QUEUED).count()
-
-
 def _pause_text(run: Run) -> str:
     if run.status != Status.PAUSED:
         return ""
@@ -120,18 +120,16 @@ def _pause_text(run: Run) -> str:
 
 def _verdict(job: Job, run: Run, steps: list[JobStep], trained: int, silent: int) -> str:
     signal = _signal_sentence(steps, trained, silent)
-    sentences = [_state_sentence(job, run), _reward_sentence(job, run, steps), signal]
+    sentences = [_state_sentence(job), _reward_sentence(job, run, steps), signal]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _state_sentence(job: Job, run: Run) -> str:
+def _state_sentence(job: Job) -> str:
     match job.status:
-        case Status.QUEUED:
-            return "Waiting for a training worker."
         case Status.FAILED:
             return f"Failed {_when(job)}: {job.error_message}"
         case Status.PAUSED:
-            return f"Paused {_when(job)}. {_pause_text(run)}"
+            return f"Paused {_when(job)}."
         case Status.CANCELLED:
             return f"Cancelled {_when(job)}."
         case Status.RUNNING if job.last_step < 0:

@@ -56,6 +56,7 @@ def run_requeue(run_id: str) -> bool:
         "desired": Desired.RUN,
         "pause_reason": "",
         "pause_text": "",
+        "paused_by": None,
         "probe_at": None,
         "deaths": 0,
     }
@@ -74,8 +75,11 @@ def run_settle(run_id: str) -> bool:
 def _end(acting_user: User, job: Job, desired: str, to: str) -> Job:
     job = access_job(acting_user, job.pk, need="write")
     with transaction.atomic():
-        if not run_end(_run(job), desired, to):
+        run = _run(job)
+        if not run_end(run, desired, to):
             raise _refusal(job, "cancelled" if desired == Desired.CANCEL else "paused")
+        if desired == Desired.PAUSE:
+            Run.objects.filter(pk=run.pk).update(paused_by=acting_user)
         _note(acting_user, job, desired)
     return access_job(acting_user, job.pk)
 
@@ -116,7 +120,7 @@ def _unheld(run_id: str) -> bool:
 
 def _unwant_pause(run: Run) -> bool:
     pausing = Run.objects.filter(pk=run.pk, status=Status.RUNNING, desired=Desired.PAUSE)
-    return bool(pausing.update(desired=Desired.RUN))
+    return bool(pausing.update(desired=Desired.RUN, paused_by=None))
 
 
 def _run(job: Job) -> Run:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from hone.core import figures
-from jobs.engine import alarms
+from jobs.engine import alarms, readings
 from jobs.models import Job
 from jobs.selectors.attention import Raised
+
+STORED = "@"
+"""Begins the value of a filter that the alarm's own data tells."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way to what made an alarm: a page of the job at the step, narrowed by `filters`."""
+
+    words: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    page: str = "job-trajectories"
 
 
 @dataclass(frozen=True)
@@ -23,43 +36,81 @@ class Rule:
     value: str
     unit: str
     chart: str
-    query: str = ""
+    doors: tuple[Door, ...] = (Door("Trajectories", {"split": "train"}),)
 
 
+SILENT = {"split": "train", "flag": "no_signal"}
+HIGH = {"reward_from": "0.9"}
 RULES = {
     "entropy_collapse": Rule(
         "Entropy collapsed",
-        f"below {alarms.ENTROPY_SHARE:.0%} of the first {alarms.WINDOW} trained steps".replace(
-            "%", f"{figures.THIN}%"
-        ),
-        "entropy",
-        "reward",
-        "entropy",
+        f"below {figures.share(alarms.ENTROPY_SHARE)} of the first {alarms.WINDOW} trained steps",
+        "entropy", "reward", "entropy",
     ),
     "mismatch": Rule(
-        "Sampler and trainer differ", f"above {alarms.MISMATCH_WARN}", "mismatch_kl", "small",
+        "Sampler and trainer differ", f"above {readings.MISMATCH_WARN}", "mismatch_kl", "small",
         "mismatch",
     ),
     "low_ess": Rule(
-        "A few tokens decide the update", f"below {alarms.SAMPLE_SIZE_LOW}",
+        "A few tokens decide the update", f"below {readings.SAMPLE_SIZE_LOW}",
         "effective_sample_size", "reward", "entropy",
+    ),
+    "clipped": Rule(
+        "Many tokens are clipped", f"above {figures.share(readings.CLIPPED_SHARE)} of tokens",
+        "ratio_clipped", "share", "mismatch",
+    ),
+    "gradient_spike": Rule(
+        "The gradient jumped",
+        f"above {alarms.NORM_FACTOR:g} × the median of the last {alarms.WINDOW} steps",
+        "grad_norm", "reward", "entropy",
+        (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "silent_groups": Rule(
         "Most groups teach nothing", f"above {figures.share(alarms.SILENT_SHARE)} of groups",
-        "share", "share", "silent", "flag=no_signal",
+        "share", "share", "silent",
+        (
+            Door("All-failed groups", {**SILENT, "reward_to": "0"}),
+            Door("all-solved groups", {**SILENT, "reward_from": "1"}),
+        ),
+    ),
+    "duplicates": Rule(
+        "Attempts repeat each other",
+        f"above {figures.share(readings.DUPLICATE_SHARE)} equal to a sibling", "share", "share",
+        "entropy", (Door("The group with most", {"split": "train", "group": "@group"}),),
+    ),
+    "ungraded": Rule(
+        "Attempts without a reward",
+        f"above {figures.share(readings.UNGRADED_SHARE)}, at least {readings.FEW_UNGRADED}",
+        "share", "share", "ungraded",
+        (Door("Ungraded attempts", {"split": "train", "flag": "ungraded"}),),
+    ),
+    "one_part": Rule(
+        "One part of the reward decides",
+        f"above {figures.share(readings.PART_SHARE)} of its variance for {alarms.WINDOW} steps",
+        "explained", "share", "parts",
+        (
+            Door("The parts at this step", page="job-graders"),
+            Door("highest rewards", {"split": "train", "part": "@part", "sort": "-reward"}),
+        ),
     ),
     "reward_gap": Rule(
         "Train reward up, validation flat", f"validation change under {alarms.FLAT}",
-        "validation_change", "signed", "reward", "split=train&reward_from=0.9",
+        "validation_change", "signed", "reward",
+        (Door("High train rewards", {"split": "train", **HIGH}),),
     ),
     "held_out_gap": Rule(
         "Reward up, held-out grader flat", f"held-out change under {alarms.FLAT}",
-        "held_out_change", "signed", "reward", "split=validation&reward_from=0.9",
+        "held_out_change", "signed", "reward",
+        (
+            Door("High rewards with a low held-out score", page="job-graders"),
+            Door("all high rewards", {"split": "validation", **HIGH}),
+        ),
     ),
     "length_up": Rule(
         "Longer answers, no better reward",
         f"above {alarms.LENGTH_FACTOR:g} × the first {alarms.WINDOW} steps",
         "tokens_mean", "count", "tokens",
+        (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "no_turn_scores": Rule(
         "No turn got a score", "every turn unscored", "turns_unscored", "count", "reward",
@@ -76,16 +127,14 @@ _WRITE = {
 
 @dataclass(frozen=True)
 class Alarm:
-    """A row of the block."""
+    """A row of the block. `told`: what its rule told last, and by whom it is seen already."""
 
+    told: Raised
     words: str
     value: str
     limit: str
-    first: int
-    last: int
-    count: int
-    text: str
-    evidence: str
+    evidence: list[tuple[str, str]]
+    """Words and addresses."""
     chart: str
 
 
@@ -93,6 +142,7 @@ def attention(job: Job, raised: Sequence[Raised]) -> dict[str, Any]:
     """The rows, and in how many rules they were looked for."""
     return {
         "alarms": [_alarm(job, each) for each in raised],
+        "unseen": sum(not each.is_quiet for each in raised),
         "rules": list(RULES.values()),
         "checked": job.last_step if job.last_step > 0 else None,
     }
@@ -101,15 +151,21 @@ def attention(job: Job, raised: Sequence[Raised]) -> dict[str, Any]:
 def _alarm(job: Job, raised: Raised) -> Alarm:
     rule = RULES[raised.code]
     value = raised.data.get(rule.value)
-    query = f"?step={raised.last}" + (f"&{rule.query}" if rule.query else "")
     return Alarm(
+        told=raised,
         words=rule.words,
         value=_WRITE[rule.unit](value) if isinstance(value, int | float) else figures.ABSENT,
         limit=rule.limit,
-        first=raised.first,
-        last=raised.last,
-        count=raised.count,
-        text=raised.text,
-        evidence=reverse("job-trajectories", args=[job.pk]) + query,
+        evidence=[(door.words, _address(job, raised, door)) for door in rule.doors],
         chart=rule.chart,
     )
+
+
+def _address(job: Job, raised: Raised, door: Door) -> str:
+    """What the alarm's data does not tell is not asked for."""
+    asked: dict[str, Any] = {"step": raised.last}
+    for name, value in door.filters.items():
+        found = raised.data.get(value[1:], "") if value.startswith(STORED) else value
+        if found:
+            asked[name] = found
+    return f"{reverse(door.page, args=[job.pk])}?{urlencode(asked)}"

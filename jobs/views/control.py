@@ -1,4 +1,5 @@
-"""Pause, resume and cancel: GET asks, for browsers without dialogs, and POST does it."""
+"""Pause, resume and cancel: GET asks, for browsers without dialogs, and POST does it; and what a
+person says of an alarm."""
 
 from __future__ import annotations
 
@@ -7,13 +8,16 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
 
 from hone.accounts.requests import MemberRequest
 from hone.core.errors import UserError
 from jobs.models import Job
 from jobs.selectors import access_job
+from jobs.services.alarms import alarm_see
 from jobs.services.control import job_cancel, job_pause, job_resume
+from jobs.views.chart_address import whole_number
 from jobs.views.headings import heading
 from jobs.views.messages import tell
 
@@ -41,6 +45,18 @@ def cancel(request: MemberRequest, job_id: str) -> HttpResponse:
     if request.method != "POST":
         return _ask(request, job_id, "Cancel")
     return _do(request, job_id, job_cancel, "The {} is being cancelled.")
+
+
+@require_POST
+def alarm_seen(request: MemberRequest, job_id: str, rule: str) -> HttpResponse:
+    """Quiet an alarm for oneself, up to the step that was shown."""
+    job = access_job(request.user, job_id, need="write")
+    step = whole_number(request.POST.get("step", ""))
+    try:
+        alarm_see(acting_user=request.user, job=job, rule=rule, step=-1 if step is None else step)
+    except UserError as error:
+        tell(request, error)
+    return redirect(f"{reverse('job', args=[job.pk])}#attention")
 
 
 def _ask(request: MemberRequest, job_id: str, verb: str) -> HttpResponse:

@@ -18,7 +18,7 @@ from jobs.models import FINAL, Job, Status
 from jobs.selectors import JobFilters, job_list
 from jobs.selectors.browse import alarms_of, attention_of, job_counts, validation_trends
 from jobs.selectors.forecast import TimeLeft, times_left
-from jobs.selectors.listing import Choices, job_choices, place_of
+from jobs.selectors.listing import Choices, job_choices, moved, place_of, rank_of
 from jobs.selectors.marks import jobs_mark
 from jobs.views.headings import Badge, job_badge
 from jobs.views.svg import sparkline
@@ -44,15 +44,12 @@ def job_list_page(request: HttpRequest) -> HttpResponse:
     """All jobs, or with `HX-Target: job-rows` the rows in view, in the order they are in."""
     organisation = current_organisation(request)
     if target(request) == "job-rows":
-        ids = request.GET.get("ids", "").split(",")[:LIVE_IDS]
-        found = {job.pk: job for job in job_list(organisation).filter(pk__in=ids)}
-        shown = [found[each] for each in ids if each in found]
-        return vary(render(request, "jobs/job_rows.html", _lines(shown)))
+        return vary(render(request, "jobs/job_rows.html", _live(request, organisation)))
     filters, after = job_filters(request.GET), request.GET.get("after", "")
     choices = job_choices(organisation)
     jobs = _found(organisation, filters, choices, after)
     context = {
-        **_lines(jobs[:PAGE]),
+        **_lines(request, jobs[:PAGE]),
         "statuses": Status.choices,
         "choices": choices,
         "asked": filters,
@@ -77,6 +74,21 @@ def job_list_pulse(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def _live(request: HttpRequest, organisation: Organisation) -> dict[str, object]:
+    """The rows in view as they are now, where they were; and how many belong elsewhere by now."""
+    ids = request.GET.get("ids", "").split(",")[:LIVE_IDS]
+    ranks = dict(zip(ids, request.GET.get("ranks", ""), strict=False))
+    found = {job.pk: job for job in job_list(organisation).filter(pk__in=ids)}
+    shown = [found[each] for each in ids if each in found]
+    listed = "".join(ranks.get(job.pk, "") for job in shown)
+    return {
+        **_lines(request, shown),
+        "ranks": listed,
+        "moved": moved(shown, ranks),
+        "is_live": True,
+    }
+
+
 def _found(
     organisation: Organisation, filters: JobFilters, choices: Choices, after: str
 ) -> list[Job]:
@@ -86,9 +98,9 @@ def _found(
     return list(job_list(organisation, filters, after=after)[: PAGE + 1])
 
 
-def _lines(jobs: list[Job]) -> dict[str, object]:
+def _lines(request: HttpRequest, jobs: list[Job]) -> dict[str, object]:
     trends, left = validation_trends(jobs), times_left(jobs)
-    attention = {**alarms_of(jobs), **attention_of(jobs)}
+    attention = {**alarms_of(jobs, request.user), **attention_of(jobs)}
     lines = [
         JobLine(
             job=job,
@@ -103,7 +115,12 @@ def _lines(jobs: list[Job]) -> dict[str, object]:
         for job in jobs
     ]
     live = any(job.status not in FINAL for job in jobs)
-    return {"lines": lines, "ids": ",".join(job.pk for job in jobs), "live": live}
+    return {
+        "lines": lines,
+        "ids": ",".join(job.pk for job in jobs),
+        "live": live,
+        "ranks": "".join(map(rank_of, jobs)),
+    }
 
 
 def _change(job: Job) -> float | None:

@@ -32,6 +32,7 @@ from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
 from jobs.views.strip import strip
 from jobs.views.svg import standalone
 from jobs.views.tiles import shown_tiles
+from jobs.views.waits import halt
 from jobs.words import PHASE_WORDS
 
 FRAGMENTS = {
@@ -41,6 +42,8 @@ FRAGMENTS = {
     "strip": "jobs/job_strip.html",
     "attention": "jobs/job_attention.html",
 }
+INSIGHT_TABS = frozenset({"credit", "graders", "loops"})
+"""Tabs that fetch themselves, whose pulse says no more than where the job stands."""
 TABLE_ROWS = 50
 
 
@@ -65,8 +68,10 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
         return redirect("preflight-pulse", job.pk)
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
-    glance = {**_glance(request, job), "announce": is_new_state, "mark": mark}
-    response = render(request, "jobs/job_pulse.html", glance)
+    tab = request.GET.get("tab", "")
+    glance = heading(request, job, tab) if tab in INSIGHT_TABS else _glance(request, job)
+    template = "jobs/tab_pulse.html" if tab in INSIGHT_TABS else "jobs/job_pulse.html"
+    response = render(request, template, {**glance, "announce": is_new_state, "mark": mark})
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
         events.append("job-state")
@@ -138,9 +143,11 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
     focus = whole_number(request.GET.get("step", ""))
     overview = job_overview(job, focus=focus)
     spent = job_sums(job)
+    shared = heading(request, job, "overview")
     return {
-        **heading(request, job, "overview"),
+        **shared,
         "overview": overview,
+        "halt": halt(overview.pause, may_write=shared["may_write_here"]),
         "tiles": shown_tiles(overview.tiles, overview.steps),
         "focus": focus,
         "focus_known": overview.focus is not None,
@@ -159,7 +166,7 @@ def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
     known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
     columns = job_series(job, first=asked.first, last=asked.last, steps=known)
     charts = job_charts(columns, asked.view(job, columns))
-    raised = job_alarms(job)
+    raised = job_alarms(job, request.user)
     return {
         **glance,
         "attention": attention(job, raised),

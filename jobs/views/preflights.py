@@ -18,7 +18,7 @@ from hone.accounts.selectors import may
 from hone.core.errors import UserError
 from hone.core.htmx import target, vary
 from jobs.models import Job, Run, RunKind, Status
-from jobs.selectors import queue_place
+from jobs.selectors import queue_of
 from jobs.selectors.marks import job_mark
 from jobs.selectors.preflights import access_preflight, preflight_list
 from jobs.views.headings import Badge, heading, job_badge
@@ -143,7 +143,7 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
         "progress": progress,
         "phase": PHASES.get(progress.get("phase", ""), ""),
         "pause_text": run.pause_text if run.status == Status.PAUSED else "",
-        "queue_place": queue_place(job),
+        "queue": queue_of(job),
     }
 
 

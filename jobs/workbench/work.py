@@ -42,6 +42,7 @@ from jobs.services.plain import plain, plain_text
 from jobs.workbench.mutations import WORDS, mutated
 from jobs.workbench.plan import AS_IS, Unit, donors, units
 from jobs.workbench.services import COMPARE
+from jobs.workbench.upkeep import upkeep_measure
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def comparison_work(
     if bench.remaining:
         _give_back(comparison)
     else:
-        _end(comparison, ComparisonStatus.DONE)
+        _end(comparison, ComparisonStatus.DONE, upkeep=upkeep_measure(comparison))
 
 
 def comparisons_ring() -> int:
@@ -352,7 +353,13 @@ def _give_back(comparison: Comparison) -> None:
         send(COMPARE, comparison.pk)
 
 
-def _end(comparison: Comparison, status: str, message: str = "") -> None:
+def _end(
+    comparison: Comparison, status: str, message: str = "", upkeep: dict[str, Any] | None = None
+) -> None:
     _held(comparison).update(
-        status=status, message=plain_text(message), lease_until=None, finished_at=Now()
+        status=status,
+        message=plain_text(message),
+        upkeep=upkeep or {},
+        lease_until=None,
+        finished_at=Now(),
     )

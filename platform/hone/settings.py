@@ -153,7 +153,11 @@ TEMPLATES = [
                 "jobs.context.bar",
             ],
             "builtins": ["django.templatetags.static"],
-            "libraries": {"figures": "hone.core.figures", "assets": "hone.core.assets"},
+            "libraries": {
+                "figures": "hone.core.figures",
+                "assets": "hone.core.assets",
+                "workbench": "jobs.workbench.tags",
+            },
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",

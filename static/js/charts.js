@@ -56,7 +56,11 @@
   });
   const fit = () => shown.forEach(({ plot }) => plot.setSize({ width: plot.root.parentElement.clientWidth, height: 200 }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
-  window.HoneCharts = { shown, draw, all };
-  all();
-  document.querySelectorAll("[data-charts]").forEach((panel) => new ResizeObserver(fit).observe(panel));
+  const begin = () => {
+    shown.forEach(({ plot }, figure) => figure.isConnected || (plot.destroy(), shown.delete(figure)));
+    all();
+    document.querySelectorAll("[data-charts]").forEach((panel) => new ResizeObserver(fit).observe(panel));
+  };
+  window.HoneCharts = { shown, draw, all, begin };
+  begin();
 })();

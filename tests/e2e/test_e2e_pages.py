@@ -98,6 +98,36 @@ def test_steps_arrive_without_a_reload_and_nothing_that_is_open_closes(
     assert complaints == []
 
 
+def test_a_tab_takes_newer_steps_in_and_moves_nothing_that_is_in_use(
+    world: World, page: Page, complaints: list[str]
+) -> None:
+    """Open, scrolled and typed things stay; what is selected is waited for."""
+    page.set_viewport_size({"width": 390, "height": 800})
+    sign_in(page, world.address, "alice@example.org")
+    page.goto(f"{world.address}/jobs/{world.running.pk}/credit/")
+    table = page.get_by_role("region", name="Credit by tool")
+    table.evaluate("(box) => box.scrollTo(120, 0)")
+    page.locator("figure.chart:visible details").first.locator("summary").click()
+    page.mouse.move(1, 1)
+    page.get_by_label("or the last steps").fill("12")
+    story.steps_commit(world.running, world.lease, 9, 10)
+    expect(page.locator("#tab .span")).to_contain_text("to 10", timeout=30_000)
+    expect(page.locator("#pulse")).to_contain_text("step 10 of 12")
+    assert table.evaluate("(box) => box.scrollLeft") == 120
+    assert page.locator("figure.chart:visible details").first.evaluate("(each) => each.open")
+    expect(page.get_by_label("or the last steps")).to_have_value("12")
+    expect(page.locator("figure.chart:visible .uplot").first).to_be_visible()
+    page.locator("#tab .span").evaluate("(line) => getSelection().selectAllChildren(line)")
+    story.steps_commit(world.running, world.lease, 11, 11)
+    expect(page.locator("#pulse")).to_contain_text("step 11 of 12", timeout=30_000)
+    page.wait_for_timeout(3500)
+    assert "to 10" in page.locator("#tab .span").inner_text()
+    assert "to 10" in str(page.evaluate("String(getSelection())"))
+    page.evaluate("getSelection().removeAllRanges()")
+    expect(page.locator("#tab .span")).to_contain_text("to 11", timeout=30_000)
+    assert complaints == []
+
+
 def test_the_question_before_cancelling_is_a_dialog_that_can_be_left(
     world: World, page: Page
 ) -> None:

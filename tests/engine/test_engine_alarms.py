@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from jobs.engine.alarms import ALARMS, WINDOW, AlarmState, raise_alarms
+from jobs.engine.insight.sums import pair_sums
 from jobs.engine.learning.checkpoint import TrainingState
 
 CALM = {
@@ -21,7 +22,21 @@ CALM = {
     "held_out": None,
     "scored": 4,
     "updated": True,
+    "ratio_clipped": 0.05,
+    "grad_norm": 0.5,
+    "ungraded": 0,
+    "copies": 4,
+    "agree": 5,
 }
+
+
+def parts(agree):
+    """Twenty attempts: `accuracy` is 1 in ten of them, the reward in `agree` of these ten."""
+    accuracy = [1.0] * 10 + [0.0] * 10
+    rewards = [1.0] * agree + [0.0] * (20 - agree)
+    flat = [(1.0, reward) for reward in rewards]
+    pairs = list(zip(accuracy, rewards, strict=True))
+    return {"accuracy": {"reward": pair_sums(pairs)}, "format": {"reward": pair_sums(flat)}}
 
 
 def metrics(**changes):
@@ -29,9 +44,29 @@ def metrics(**changes):
     found = {
         "learning": {
             name: now[name]
-            for name in ("updated", "entropy", "mismatch_kl", "effective_sample_size")
+            for name in (
+                "updated",
+                "entropy",
+                "mismatch_kl",
+                "effective_sample_size",
+                "ratio_clipped",
+                "grad_norm",
+            )
         },
-        "train": {"reward_mean": now["reward"], "tokens_mean": now["tokens"]},
+        "train": {
+            "reward_mean": now["reward"],
+            "tokens_mean": now["tokens"],
+            "n": 40,
+            "ungraded": now["ungraded"],
+            "ungraded_causes": {"lookup_order: 502": 3, "judge: timeout": 1},
+        },
+        "duplicates": {
+            "total": 40,
+            "copies": now["copies"],
+            "share": now["copies"] / 40,
+            "group": "train-1-0",
+        },
+        "insight": {"train": {"graders": {"parts": parts(now["agree"])}}},
         "groups": {
             "total": 10,
             "with_signal": now["signal"],
@@ -78,6 +113,10 @@ def test_a_calm_run_says_nothing():
         ("entropy_collapse", {"entropy": 0.29}, {"entropy": 0.3}),
         ("mismatch", {"mismatch_kl": 0.011}, {"mismatch_kl": 0.01}),
         ("low_ess", {"effective_sample_size": 0.49}, {"effective_sample_size": 0.5}),
+        ("clipped", {"ratio_clipped": 0.201}, {"ratio_clipped": 0.2}),
+        ("gradient_spike", {"grad_norm": 5.01}, {"grad_norm": 5.0}),
+        ("ungraded", {"ungraded": 3}, {"ungraded": 2}),
+        ("duplicates", {"copies": 21}, {"copies": 20}),
         ("length_up", {"tokens": 201.0}, {"tokens": 200.0}),
         ("no_turn_scores", {"scored": 0}, {"scored": 1}),
     ],
@@ -140,6 +179,53 @@ def test_four_silent_groups_of_five_are_no_alarm():
 def test_groups_that_are_all_solved_want_harder_tasks():
     ((_, message),) = run([{"signal": 0, "solved": 9, "failed": 1}] * 10)[1]
     assert message.text.endswith("Use harder tasks or a stricter grader.")
+
+
+def test_an_ungraded_alarm_names_the_commonest_cause_and_its_share():
+    ((_, message),) = run([{"ungraded": 4}])[1]
+    assert message.data == {"share": 0.1, "ungraded": 4.0, "total": 40.0}
+    assert message.text.startswith(
+        "4 of 40 attempts have no reward, above 5 %; most often: lookup_order: 502."
+    )
+
+
+def test_one_ungraded_attempt_of_a_small_step_is_chance():
+    small = metrics(ungraded=1)
+    small["train"]["n"] = 4
+    assert raise_alarms(AlarmState(), 1, small)[1] == ()
+    small["train"]["ungraded"] = 2
+    assert [each.code for each in raise_alarms(AlarmState(), 1, small)[1]] == ["ungraded"]
+
+
+def test_duplicates_name_the_group_that_has_most():
+    ((_, message),) = run([{"copies": 30}])[1]
+    assert message.data == {"share": 0.75, "group": "train-1-0"}
+
+
+def test_a_part_decides_alone_when_it_did_for_ten_steps():
+    """Of 20 attempts 10 have the part and 9 of these the reward: r² = 0.225² / (0.25 · 0.2475)."""
+    assert codes([{"agree": 9}] * 9) == []
+    ((number, message),) = run([{"agree": 9}] * 10)[1]
+    assert (number, message.code) == (10, "one_part")
+    assert message.data["part"] == "accuracy"
+    assert message.data["explained"] == pytest.approx(9 / 11)
+
+
+def test_a_part_that_explains_two_thirds_does_not_decide_alone():
+    """8 of 10: r² = 0.2² / (0.25 · 0.24) = 2/3."""
+    assert codes([{"agree": 8}] * 12) == []
+    assert codes([*[{"agree": 9}] * 9, {"agree": 8}, *[{"agree": 9}] * 9]) == []
+
+
+def test_a_gradient_is_measured_against_the_ten_before_it():
+    assert codes([*calm(9), {"grad_norm": 50.0}]) == []
+    assert codes([*[{"grad_norm": 6.0}] * 10, {"grad_norm": 50.0}]) == []
+    ((_, message),) = run([*calm(), {"grad_norm": 50.0}])[1]
+    assert message.data == {"grad_norm": 50.0, "last_median": 0.5}
+
+
+def test_a_gradient_of_a_step_without_an_update_is_not_judged():
+    assert codes([*calm(), {"grad_norm": 50.0, "updated": False}]) == []
 
 
 def evaluated(reward, validation, steps=10):
@@ -261,6 +347,11 @@ def stormy(count=60):
                 "validation": (0.3 if number < 45 else 0.6) if number % 5 == 0 else None,
                 "held_out": 0.4,
                 "scored": 0 if bad else 4,
+                "ratio_clipped": 0.3 if bad else 0.1,
+                "grad_norm": 90.0 if number % 25 == 15 else number / 7,
+                "ungraded": 8 if bad else 0,
+                "copies": 38 if bad else 0,
+                "agree": 10 if bad else 5,
             }
         )
     steps[35:] = [{**step, "reward": 0.15} for step in steps[35:]]
@@ -286,6 +377,7 @@ def test_what_is_remembered_is_bounded():
     state, _ = run([{"validation": 0.5}] * 50)
     lengths = {name: len(getattr(state, name)) for name in state.__struct_fields__}
     assert lengths.pop("evaluations") == WINDOW + 1
+    assert lengths.pop("last_norms") == WINDOW + 1
     assert lengths.pop("told") == 0
     assert set(lengths.values()) == {WINDOW}
 

@@ -7,7 +7,14 @@ import math
 import pytest
 
 from jobs.engine.credit.groups import Group, Signal
-from jobs.engine.metrics import group_stats, is_looped, percentile, reward_interval, rollout_stats
+from jobs.engine.metrics import (
+    duplicate_stats,
+    group_stats,
+    is_looped,
+    percentile,
+    reward_interval,
+    rollout_stats,
+)
 from jobs.engine.types import StopReason
 
 
@@ -160,3 +167,15 @@ def test_groups_are_counted_by_what_they_teach(make_trajectory):
         "too_small": 0,
         "refilled": 1,
     }
+
+
+def test_a_duplicate_samples_token_by_token_what_a_sibling_did(make_trajectory):
+    """Of three equal attempts two are copies; what the world said does not count, nor a fault."""
+    same = [make_trajectory(tokens=3) for _ in range(3)]
+    other = make_trajectory(tokens=5)
+    dead = make_trajectory(stop=StopReason.TOOL_FAULT, tokens=3)
+    groups = [Group("0", (*same, other, dead)), Group("1", (make_trajectory(tokens=3),))]
+    assert duplicate_stats(groups) == {"total": 5, "copies": 2, "share": 0.4, "group": "0"}
+    alone = duplicate_stats([Group("1", (other,))])
+    assert alone == {"total": 1, "copies": 0, "share": 0.0, "group": ""}
+    assert duplicate_stats([])["share"] is None

@@ -18,7 +18,7 @@ from jobs.selectors import (
     job_list,
     job_overview,
     job_series,
-    queue_place,
+    queue_of,
     trajectory_list,
 )
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
@@ -53,7 +53,7 @@ def test_the_verdict_compares_the_same_tasks_and_says_what_they_show(make_job) -
     add_validation(job, 0, [0.0, 0.0, 0.5, 0.5])
     add_validation(job, 8, [1.0, 0.5, 1.0, 1.0])
     assert job_overview(job).verdict == (
-        "Waiting for a training worker. Validation reward 0.875 at step 8, base 0.250 "
+        "Validation reward 0.875 at step 8, base 0.250 "
         "(+0.62, 95 % interval +0.23 to +1.02, 4 tasks). Rising."
     )
 
@@ -186,7 +186,11 @@ def test_jobs_that_need_somebody_come_first(make_job, organisation) -> None:
 
 def test_the_place_in_the_queue_counts_earlier_jobs(make_job) -> None:
     first, second = make_job(), make_job()
-    assert (queue_place(first), queue_place(second)) == (1, 2)
+    places = [queue_of(first), queue_of(second)]
+    assert [each.place for each in places if each] == [1, 2]
+    assert places[1] is not None
+    assert places[1].ahead == [(first.pk, first.name)]
+    assert (places[1].at_work, places[1].others_ahead) == (0, 0)
 
 
 def test_the_time_left_is_the_mean_step_time_for_each_step_left(make_job) -> None:

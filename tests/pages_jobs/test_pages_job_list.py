@@ -11,7 +11,9 @@ from django.test import Client
 
 from hone.accounts.models import User
 from jobs.models import Job, JobEvent
+from jobs.services.control import job_pause
 
+LIVE = {"hx-request": "true", "hx-target": "job-rows"}
 LISTED = re.compile(r'<a id="open-(ftjob-[^"]+)"')
 
 
@@ -123,3 +125,22 @@ def test_alarms_are_counted_in_the_attention_column(owner: Client, running: Job)
     for code, step in (("mismatch", 2), ("mismatch", 3), ("entropy_collapse", 4)):
         JobEvent.objects.create(job=running, code=code, step=step, text="told")
     assert '<td class="clip">2 alarms, last at step 4</td>' in _page(owner)
+
+
+def test_rows_in_view_keep_their_order_and_say_how_many_belong_elsewhere(
+    owner: Client, running: Job, other: Job, alice: User
+) -> None:
+    page = _page(owner)
+    found = re.search(r'hx-get="/jobs/(\?ids=[^"]+)"', page)
+    assert found is not None
+    live = found.group(1).replace("&amp;", "&")
+    assert live == f"?ids={running.pk},{other.pk}&ranks=12"
+    assert "Reorder" not in page
+    still = owner.get(f"/jobs/{live}", headers=LIVE).content.decode()
+    assert '<span id="moved" hx-swap-oob="true"></span>' in still
+    job_pause(acting_user=alice, job=other)
+    moved = owner.get(f"/jobs/{live}", headers=LIVE).content.decode()
+    assert LISTED.findall(moved) == [running.pk, other.pk]
+    assert '<strong>1 job changed state</strong> · <a href="">Reorder</a>' in moved
+    assert f"?ids={running.pk},{other.pk}&amp;ranks=12" in moved
+    assert LISTED.findall(_page(owner)) == [other.pk, running.pk]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_GET
 
 from hone.accounts.requests import MemberRequest
@@ -27,7 +27,7 @@ from jobs.selectors.insight.credit import (
 )
 from jobs.selectors.insight.window import Key, Step, Window, settings_of
 from jobs.views.charts import Chart, Series, Value
-from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers, plus_minus
+from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers, plus_minus, shown
 from jobs.views.insight.whiskers import Whisker, axis, whisker
 
 MOST_CURVES = 6
@@ -97,7 +97,7 @@ def credit_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "door": made.door(split="train"),
         **charts_context(made.window, _charts(made.window, found)),
     }
-    return render(request, "jobs/credit.html", context)
+    return shown(request, "jobs/credit.html", "jobs/credit_body.html", context)
 
 
 def coverage(found: CreditFigures) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from hone.core import figures
+from hone.core.htmx import target, vary
 from jobs.forms.insight import WindowForm
 from jobs.models import Job
 from jobs.selectors.insight.window import Key, Step, Window, insight_window, trajectory_ids
@@ -66,6 +68,12 @@ def frame(request: HttpRequest, job: Job, here: str) -> Frame:
         "is_whole": step is None,
     }
     return Frame(job, window, context)
+
+
+def shown(request: HttpRequest, page: str, body: str, context: dict[str, Any]) -> HttpResponse:
+    """The page, or for the panel that fetches itself its body alone."""
+    template = body if target(request) == "tab" else page
+    return vary(render(request, template, context))
 
 
 def span(window: Window) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
@@ -18,7 +18,7 @@ from jobs.selectors import access_job
 from jobs.selectors.insight.graders import GraderFigures, grader_figures
 from jobs.selectors.insight.window import Window
 from jobs.views.charts import Chart, Series
-from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers
+from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers, shown
 from jobs.views.job_charts import MOST_LINES
 from jobs.words import STOP_WORDS
 
@@ -78,7 +78,7 @@ def graders_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "door": made.door(split="train"),
         **charts_context(made.window, _charts(made.window, found)),
     }
-    return render(request, "jobs/graders_tab.html", context)
+    return shown(request, "jobs/graders_tab.html", "jobs/graders_body.html", context)
 
 
 def lead(found: GraderFigures) -> str:

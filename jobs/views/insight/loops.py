@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_GET
 
 from hone.accounts.requests import MemberRequest
@@ -25,6 +25,7 @@ from jobs.views.insight.frame import (
     column,
     frame,
     numbers,
+    shown,
     stop_columns,
 )
 from jobs.views.job_charts import stops_chart
@@ -91,7 +92,7 @@ def loops_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "door": made.door(split="train", flag="looped"),
         **charts_context(made.window, _charts(job, made.window)),
     }
-    return render(request, "jobs/loops.html", context)
+    return shown(request, "jobs/loops.html", "jobs/loops_body.html", context)
 
 
 def lead(window: Window, found: LoopFigures, origin: str) -> str:

@@ -43,6 +43,7 @@ PAGES = (
     Page("job_running", "/jobs/{running}/"),
     Page("job_done", "/jobs/{done}/"),
     Page("job_failed", "/jobs/{failed}/"),
+    Page("job_paused", "/jobs/{paused}/"),
     Page("job_queued", "/jobs/{queued}/"),
     Page("job_viewer", "/jobs/{running}/", VIEWER),
     Page("job_chart", "/jobs/{running}/charts/reward.table"),

@@ -28,8 +28,9 @@ from hone.tools.selectors import latest_version
 from hone.tools.services import mcp_tools_import, secret_rotate
 from jobs.doctor import Finding
 from jobs.engine import events
-from jobs.models import Job, Trajectory
-from jobs.services.ending import run_fail, run_finish
+from jobs.models import Job, JobEvent, Trajectory
+from jobs.services.alarms import alarm_see
+from jobs.services.ending import run_fail, run_finish, run_pause
 from jobs.services.lease import Lease
 from jobs.services.system_look import look_keep
 from tests.pages.conftest import Things, things_make
@@ -113,10 +114,10 @@ def _person(name: str, organisation: Organisation, role: str) -> User:
 def _jobs(
     owner: User, acme: Organisation, folder: Path, *, version: Any, grader: GraderVersion
 ) -> dict[str, Any]:
-    """One that runs, one that is done, one that failed and one that waits."""
-    running, done, failed, queued = (
+    """One that runs, one that is done, one that failed, one that is paused and one that waits."""
+    running, done, failed, paused, queued = (
         story.job_make(owner, acme, folder / "model", name=name, version=version, grader=grader)
-        for name in ("refunds-v3", "refunds-v2", "triage-1", "sql-agent-2")
+        for name in ("refunds-v3", "refunds-v2", "triage-1", "triage-2", "sql-agent-2")
     )
     held = story.lease_take(running)
     story.steps_commit(running, held, 0, 8)
@@ -131,6 +132,11 @@ def _jobs(
     story.steps_commit(failed, lease, 0, 1)
     text = "Step 2 needed 81.2 GB; the GPU has 79.3 GB. Clone with batch size 4."
     run_fail(lease, code="out_of_memory", text=text, log="Traceback\nline 2")
+    lease = story.lease_take(paused)
+    story.steps_commit(paused, lease, 0, 1)
+    text = "40 of 64 rollouts were lost to a tool fault, most often: lookup_order: 502 four times."
+    run_pause(lease, reason="tool_unavailable", text=text)
+    _alarms(owner, running)
     mine = Trajectory.objects.filter(run__job=running, step=4, split="train")
     looped, plain = mine.filter(stop="tool_loop")[0], mine.filter(stop="final_answer")[3]
     story.measurements_make(owner, looped)
@@ -141,6 +147,7 @@ def _jobs(
         "running": running.pk,
         "done": done.pk,
         "failed": failed.pk,
+        "paused": paused.pk,
         "queued": queued.pk,
         "looped": str(looped.pk),
         "plain": str(plain.pk),
@@ -149,6 +156,18 @@ def _jobs(
         "compared": bench.done,
         "comparing": bench.queued,
     }
+
+
+def _alarms(owner: User, running: Job) -> None:
+    """One that its owner has seen, and one that is news."""
+    for code, text, data in (
+        ("silent_groups", f"Most groups teach nothing: 36 of 40. {story.HOSTILE}", {"share": 0.9}),
+        ("mismatch", "Sampler and trainer disagree: mismatch KL is 0.05.", {"mismatch_kl": 0.05}),
+    ):
+        JobEvent.objects.create(
+            job=running, level="warn", code=code, text=text, step=6, data=data
+        )  # fmt: skip
+    alarm_see(acting_user=owner, job=running, rule="mismatch", step=8)
 
 
 def _datasets(owner: User, acme: Organisation, version: Any, refused: Intake) -> dict[str, str]:
