@@ -57,6 +57,10 @@ class Ranks(Protocol):
         """Everybody's rollouts, by rank; raises where one of them failed."""
         ...
 
+    def collect(self, value: Any) -> list[Any]:
+        """What each rank has, by rank."""
+        ...
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks, the same to the bit on each."""
         ...
@@ -97,6 +101,9 @@ class Alone:
             raise failure
         return list(own)
 
+    def collect(self, value: Any) -> list[Any]:
+        return [value]
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         return
 
@@ -119,14 +126,18 @@ class TorchRanks:
     async def gather(
         self, own: Sequence[Trajectory], failure: Ending | None = None
     ) -> list[Trajectory]:
-        boxes: list[Any] = [None] * self.count
         mine = (msgspec.msgpack.encode(list(own)), failure)
-        await asyncio.to_thread(dist.all_gather_object, boxes, mine)
+        boxes = await asyncio.to_thread(self.collect, mine)
         for _, told in boxes:
             if told is not None:
                 raise told
         parts = [msgspec.msgpack.decode(packed, type=list[Trajectory]) for packed, _ in boxes]
         return [trajectory for part in parts for trajectory in part]
+
+    def collect(self, value: Any) -> list[Any]:
+        boxes: list[Any] = [None] * self.count
+        dist.all_gather_object(boxes, value)
+        return boxes
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         if not tensors:

@@ -143,6 +143,25 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
         return self.episode + self.step + self.process + self.counterfactual
 
 
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """What the optimiser received of a trained rollout, read off the batch that the loss got.
+
+    `row` None: it was in no packed row, as each of its advantages is 0. Rows are counted over the
+    whole step, from 0.
+    """
+
+    row: int | None = None
+    sha256: str = ""
+    """The first 16 digits, of the row as it was packed."""
+    total: float | None = 0.0
+    """Σ of advantage over the trained tokens; None where that is not finite."""
+    log_ratios: bytes = b""
+    """log(trainer / sampler) before the update, one a trained token in their order, within ±20.
+
+    Little-endian half precision: 2 bytes a token, right to 1 part in 2,048.
+    """
+
+
 class Trajectory(msgspec.Struct, kw_only=True):
     """One attempt at one task.
 
@@ -171,6 +190,8 @@ class Trajectory(msgspec.Struct, kw_only=True):
     attribution: list[Attribution] = msgspec.field(default_factory=list)
     """One a turn where the rollout is trained; empty elsewhere. Its totals are trained on."""
     trained: bool = False
+    received: Received | None = None
+    """None where it is not trained, and in records from before it was kept."""
     cause: str = ""
     seconds: float = 0.0
 
@@ -187,9 +208,14 @@ class Trajectory(msgspec.Struct, kw_only=True):
         return sum(turn.reasoning_tokens for turn in self.turns)
 
     @property
+    def trained_places(self) -> list[int]:
+        """Of sampled tokens; but the first has nothing before it to be predicted from."""
+        kinds = enumerate(self.kinds)
+        return [place for place, kind in kinds if kind == TokenKind.SAMPLED and place]
+
+    @property
     def trained_tokens(self) -> int:
-        """The first token has nothing before it to be predicted from."""
-        return sum(kind == TokenKind.SAMPLED for kind in self.kinds[1:])
+        return len(self.trained_places)
 
     @property
     def answer(self) -> str:

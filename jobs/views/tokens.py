@@ -14,13 +14,14 @@ from jobs.engine.credit.attribution import token_advantages
 from jobs.engine.types import TokenKind, Trajectory
 from jobs.models import Job
 from jobs.selectors.decoding import Decode, decoder_of
+from jobs.views.bins import legend, signed_bin
+from jobs.views.ratios import Mismatch, Ratios, ratios_of
 
 Mode = Literal["advantage", "logprob", "entropy", "ratio", "mask"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MOST_TOKENS = 2_000
 MERGED: frozenset[Mode] = frozenset({"advantage", "mask"})
-SIGNED_EDGES = (0.1, 0.3)
-"""Where the bins of an advantage end, on either side of zero."""
+ADVANTAGES = ("under −0.3", "to −0.1", "to 0", "0", "to +0.1", "to +0.3", "over +0.3")
 LOGPROB_EDGES = (-0.1, -1.0, -3.0)
 ENTROPY_EDGES = (0.1, 0.7, 1.5)
 KINDS = {
@@ -30,10 +31,6 @@ KINDS = {
     TokenKind.SCAFFOLD: ("C", "scaffold"),
     TokenKind.LOOP: ("L", "loop, masked"),
 }
-NO_RATIO = (
-    "The ratio of trainer to sampler is not kept for single tokens, so there is nothing to colour "
-    "by. The step's mean mismatch is on the job's overview."
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,8 @@ class Strip:
     focus: int
     legend: list[tuple[str, str]]
     note: str
+    mismatch: Mismatch | None
+    """Of the turn's own tokens."""
 
 
 def token_reading(request: HttpRequest, job: Job, body: Trajectory) -> dict[str, Any]:
@@ -81,12 +80,18 @@ def token_reading(request: HttpRequest, job: Job, body: Trajectory) -> dict[str,
     if turn is None:
         turn = _turn_of(body, token) if token is not None else 1
     number = min(max(turn, 1), len(body.turns))
-    context["strip"] = strip_of(body, number, mode, decode, focus=token)
+    context["strip"] = strip_of(body, number, mode, decode, ratios_of(job, body), focus=token)
     return context
 
 
 def strip_of(
-    body: Trajectory, number: int, mode: Mode, decode: Decode | None, *, focus: int | None = None
+    body: Trajectory,
+    number: int,
+    mode: Mode,
+    decode: Decode | None,
+    ratios: Ratios,
+    *,
+    focus: int | None = None,
 ) -> Strip:
     """The tokens that lead to turn `number` and its own, the newest 2,000 of them."""
     turn = body.turns[number - 1]
@@ -97,8 +102,11 @@ def strip_of(
     places = range(first, last)
     advantages = token_advantages(body) if body.trained else None
     texts = [decode(body.ids[at]) if decode else f"#{body.ids[at]} " for at in places]
-    classes = [_classes(body, at, mode, advantages) for at in places]
-    tokens = [_told(body, at, text, advantages) for at, text in zip(places, texts, strict=True)]
+    classes = [_classes(body, at, mode, advantages, ratios) for at in places]
+    tokens = [
+        _told(body, at, text, advantages) | {"ratio": ratios.of(at)}
+        for at, text in zip(places, texts, strict=True)
+    ]
     at_focus = focus if focus is not None and focus in places else max(first, turn.start)
     return Strip(
         number=number,
@@ -108,16 +116,10 @@ def strip_of(
         tokens=tokens,
         left_out=first - before,
         focus=min(at_focus, last - 1),
-        legend=_legend(mode),
-        note=NO_RATIO if mode == "ratio" else "",
+        legend=ratios.legend() if mode == "ratio" else _legend(mode),
+        note=ratios.reason if mode == "ratio" else "",
+        mismatch=ratios.mismatch(turn),
     )
-
-
-def signed_bin(value: float) -> str:
-    """`b0`…`b6`: three bins of losses, zero, three of gains."""
-    size = sum(abs(value) > edge for edge in SIGNED_EDGES)
-    level = min(3, size + 1) if abs(value) > 1e-9 else 0
-    return f"b{3 + level if value > 0 else 3 - level}"
 
 
 def _told(
@@ -141,7 +143,9 @@ def _finite(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def _classes(body: Trajectory, at: int, mode: Mode, advantages: Sequence[float] | None) -> str:
+def _classes(
+    body: Trajectory, at: int, mode: Mode, advantages: Sequence[float] | None, ratios: Ratios
+) -> str:
     """The kind of the token without colour, then its bin; what was not sampled has no bin."""
     kind = TokenKind(body.kinds[at])
     name = f"k-{kind.name.lower()}"
@@ -150,11 +154,11 @@ def _classes(body: Trajectory, at: int, mode: Mode, advantages: Sequence[float] 
     if mode == "advantage":
         trained = kind is TokenKind.SAMPLED and advantages is not None and at > 0
         return f"{name} {signed_bin(advantages[at])}" if trained and advantages else name
+    if mode == "ratio":
+        return f"{name} {ratios.classes(at)}".rstrip()
     if mode == "logprob":
         return f"{name} q{sum(body.logprobs[at] < edge for edge in LOGPROB_EDGES)}"
-    if mode == "entropy":
-        return f"{name} q{sum(body.entropies[at] > edge for edge in ENTROPY_EDGES)}"
-    return name
+    return f"{name} q{sum(body.entropies[at] > edge for edge in ENTROPY_EDGES)}"
 
 
 def _runs(
@@ -178,22 +182,12 @@ def _shown(text: str) -> str:
 
 def _legend(mode: Mode) -> list[tuple[str, str]]:
     """Class and words of each bin."""
-    a, b = SIGNED_EDGES
-    signed = [
-        ("b0", f"under −{b:g}"),
-        ("b1", f"to −{a:g}"),
-        ("b2", "to 0"),
-        ("b3", "0"),
-        ("b4", f"to +{a:g}"),
-        ("b5", f"to +{b:g}"),
-        ("b6", f"over +{b:g}"),
-    ]
     levels: dict[Mode, Callable[[int], str]] = {
         "logprob": lambda at: ("over −0.1", "to −1", "to −3", "under −3")[at],
         "entropy": lambda at: ("to 0.1", "to 0.7", "to 1.5", "over 1.5 nats")[at],
     }
     if mode == "advantage":
-        return signed
+        return legend(ADVANTAGES)
     if mode in levels:
         return [(f"q{at}", levels[mode](at)) for at in range(4)]
     return []

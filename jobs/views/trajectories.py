@@ -15,6 +15,7 @@ from hone.accounts.keys import opens_to_keys
 from hone.accounts.requests import MemberRequest
 from hone.core.errors import UserError
 from jobs.engine import types
+from jobs.engine.received import audit_of
 from jobs.models import Job, Trajectory
 from jobs.selectors import (
     access_trajectory,
@@ -24,7 +25,6 @@ from jobs.selectors import (
 )
 from jobs.selectors.tasks import formula, task
 from jobs.services.replays import FEWEST, MOST, USUAL
-from jobs.views.audit import audit_of
 from jobs.views.credit import NAMES, credit_sentence
 from jobs.views.etags import tagged
 from jobs.views.groups import group_reading

@@ -11,7 +11,7 @@
     const token = tokens[Math.min(Math.max(at - tokens[0].at, 0), tokens.length - 1)];
     inspector.dataset.focus = token.at;
     inspector.querySelector("output").textContent =
-      `token ${token.at} “${token.text}” · id ${token.id} · logprob ${figure(token.logprob)} · entropy ${figure(token.entropy)} · ratio – · A ${figure(token.advantage, true)} · ${token.kind}`;
+      `token ${token.at} “${token.text}” · id ${token.id} · logprob ${figure(token.logprob)} · entropy ${figure(token.entropy)} · ratio ${figure(token.ratio)} · A ${figure(token.advantage, true)} · ${token.kind}`;
     document.querySelector(".tok.in-focus")?.classList.remove("in-focus");
     const runs = [...document.querySelectorAll(".strip .tok")];
     const run = runs.findLast((each) => Number(each.id.slice(1)) <= token.at);

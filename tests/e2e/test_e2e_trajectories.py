@@ -90,7 +90,7 @@ def test_the_credit_of_a_turn_is_traced_to_the_stored_attribution(
     page.keyboard.press("v")
     page.locator("#inspector").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#inspector")).to_contain_text("A −0.55")
+    expect(page.locator("#inspector")).to_contain_text("ratio 6.00 · A −0.55")
     expect(page).to_have_url(re.compile("view=tokens&turn=1&token=1&colour=advantage$"))
     page.locator("h1").click()
     page.keyboard.press("m")

@@ -44,7 +44,8 @@ def main() -> None:
     asked = msgspec.json.decode((folder / "asked.json").read_bytes(), type=Asked)
     ranks = TorchRanks()
     gradient, report = learnt(asked, ranks)
-    found = {"gradient": gradient, "report": report.as_dict()}
+    received = msgspec.json.encode([member.received for member in asked.trajectories])
+    found = {"gradient": gradient, "report": report.as_dict(), "received": received}
     torch.save(found, folder / f"rank{ranks.index}.pt")
 
 

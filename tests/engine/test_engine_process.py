@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from jobs.engine.reporting import read_bodies
 from jobs.engine.spec import (
     Budgets,
     Control,
@@ -183,6 +184,16 @@ def learning(steps):
     return [(e["step"], e["metrics"]["learning"]) for e in steps if e["step"]]
 
 
+def received(run_dir, steps):
+    """What the optimiser received of each training rollout, by its uid, read from the bodies."""
+    return {
+        member.uid: member.received
+        for event in steps
+        for member in read_bodies(run_dir / event["bodies"])
+        if member.split == "train"
+    }
+
+
 def checkpoint_hashes(run_dir, step):
     folder = run_dir / "checkpoints" / f"step-{step:06d}"
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
@@ -217,6 +228,9 @@ def test_ten_steps_equal_five_and_five_more(make_spec, tmp_path):
     second = Engine(make_spec(), tmp_path / "b", epoch=2, **resume_point(first.steps))
     assert second.finish()["event"] == "Finished"
     assert learning(first.steps + second.steps) == learning(straight.steps)
+    told = received(tmp_path / "a", straight.steps)
+    assert received(tmp_path / "b", first.steps + second.steps) == told
+    assert any(one and len(one.sha256) == 16 and one.log_ratios for one in told.values())
     left, right = (checkpoint_hashes(tmp_path / name, 10) for name in "ab")
     # The five-step run was evaluated at its own end too, which its state remembers.
     for name in ("adapter_model.safetensors", "optimizer.safetensors"):
@@ -239,6 +253,7 @@ def test_a_run_that_is_killed_again_and_again_equals_one_that_is_not(make_spec, 
         steps += engine.steps
     assert [e["step"] for e in steps] == list(range(7))
     assert learning(steps) == learning(straight.steps)
+    assert received(tmp_path / "b", steps) == received(tmp_path / "a", straight.steps)
     assert checkpoint_hashes(tmp_path / "b", 6) == checkpoint_hashes(tmp_path / "a", 6)
 
 

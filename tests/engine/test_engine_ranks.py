@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from jobs.engine.ranks import owners
+from jobs.engine.received import log_ratios
 from jobs.engine.spec import DataSpec, JobSpec, LoraSpec, LossSpec
-from jobs.engine.types import StopReason, Trajectory
+from jobs.engine.types import Received, StopReason, Trajectory
 from tests.engine.spread import Asked, learnt
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,18 @@ def test_two_ranks_take_the_step_of_one_process(asked, tmp_path):
     assert torch.equal(first["gradient"], second["gradient"])
     assert (alone - first["gradient"]).norm() <= 1e-6 * alone.norm()
     assert first["report"]["tokens_trained"] == report.tokens_trained == 113
-    for name in ("loss", "entropy", "mismatch_kl", "kl_to_base", "grad_norm"):
+    for name in ("loss", "entropy", "mismatch_kl", "kl_to_base", "grad_norm", "audit_received"):
         assert first["report"][name] == pytest.approx(getattr(report, name), rel=1e-4), name
     assert first["report"] == second["report"]
+    assert first["received"] == second["received"]
+    received = msgspec.json.decode(first["received"], type=list[Received])
+    # The groups of one rank are rows 0, 2, …, those of the other 1, 3, ….
+    assert [one.row % 2 for one in received] == [0, 0, 1, 1, 0, 0]
+    for member, one in zip(asked.trajectories, received, strict=True):
+        assert (
+            one.total
+            == member.received.total
+            == pytest.approx(member.advantage * (member.trained_tokens))
+        )
+        spread_ratios = log_ratios(msgspec.structs.replace(member, received=one))
+        assert spread_ratios == pytest.approx(log_ratios(member), abs=1e-5, rel=2e-3)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.engine.credit.attribution import credit_summary
+from jobs.engine.received import audit_of
 from jobs.engine.types import Attribution, TokenKind, Trajectory, Turn
-from jobs.views.audit import audit_of
 from jobs.views.bars import WIDTH, ZERO, Block, axis_of, bar_words, formula, turn_bar
 from jobs.views.credit import TurnCredit, turn_credits
 from jobs.views.marks import turn_marks
@@ -126,7 +126,7 @@ def test_the_bar_is_told_in_words() -> None:
 def test_the_audit_adds_up_turns_and_tokens() -> None:
     audit = audit_of(_trajectory(_record(0, step=0.25), _record(1)))
     assert audit is not None
-    assert (audit.turns, audit.tokens, audit.n, audit.agrees) == (5.0, 5.0, 8, True)
+    assert (audit.by_turn, audit.by_token, audit.tokens, audit.agrees) == (5.0, 5.0, 8, True)
 
 
 def test_the_audit_finds_a_trained_token_that_is_in_no_turn() -> None:
@@ -135,7 +135,7 @@ def test_the_audit_finds_a_trained_token_that_is_in_no_turn() -> None:
     told.attribution = []
     audit = audit_of(told)
     assert audit is not None
-    assert (audit.turns, audit.tokens, audit.n, audit.agrees) == (2.0, 2.5, 5, False)
+    assert (audit.by_turn, audit.by_token, audit.tokens, audit.agrees) == (2.0, 2.5, 5, False)
 
 
 def test_what_was_not_trained_has_no_audit_and_no_summary() -> None:

@@ -107,6 +107,33 @@ def test_the_audit_says_how_many_rollouts_differ(owner: Client, anchored: Job) -
     assert audit_text(None) == ""
 
 
+def test_each_step_has_its_line_of_the_audit_and_none_that_differs_is_left_out(
+    owner: Client, anchored: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines() -> tuple[list[list[str]], str]:
+        page = _page(owner, anchored, "credit/")
+        table = re.search(r"Audit by step</summary>.*?</details>", page, re.S)
+        assert table is not None
+        body = table[0].split("<tbody>")[1]
+        rows = [re.sub(r"<[^>]*>", " ", row).split() for row in body.split("</tr>")[:-1]]
+        return rows, table[0]
+
+    assert [row[:3] for row in lines()[0]] == [[str(step), "15", "0"] for step in (4, 3, 2, 1)]
+    monkeypatch.setattr("jobs.views.insight.credit.MOST_AUDITS", 1)
+    step = JobStep.objects.get(run__job=anchored, step=2)
+    step.metrics["learning"] |= {
+        "audit_differing": 2,
+        "audit_by_turn": -3.25,
+        "audit_by_token": -3.0,
+        "audit_received": None,
+    }
+    step.save(update_fields=["metrics"])
+    rows, table = lines()
+    assert [row[:3] for row in rows] == [["4", "15", "0"], ["2", "15", "2"]]
+    assert rows[1][3:] == ["−3.25", "−3.00", "–"]
+    assert "2 of 4 audited steps: the newest, and all that differ." in table
+
+
 def test_continuations_on_demand_have_their_own_place_in_a_tools_row(
     owner: Client, anchored: Job, alice: User, lease: Lease
 ) -> None:

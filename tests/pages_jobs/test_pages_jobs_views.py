@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import story
 from django.db import connection
@@ -15,13 +19,30 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from hone.accounts.models import User
+from jobs.engine.types import Received
 from jobs.engine.types import Trajectory as Body
 from jobs.models import Job, Trajectory
 from jobs.selectors import trajectory_body
+from jobs.views.bins import signed_bin
 from jobs.views.groups import divergence_words
-from jobs.views.tokens import signed_bin, strip_of
+from jobs.views.ratios import NOT_COMPUTED, NOT_KEPT, NOT_TRAINED, Ratios, ratios_of
+from jobs.views.tokens import strip_of
 from jobs.views.word_diffs import Piece, word_diff
 from jobs.workbench.services import mark_set
+
+Rewrite = Callable[[str, Callable[[Any], Received | None]], None]
+
+
+@pytest.fixture
+def rewritten(monkeypatch: pytest.MonkeyPatch) -> Rewrite:
+    """Pages read another record of what was received than the one that is stored."""
+
+    def rewrite(uid: str, change: Callable[[Any], Received | None]) -> None:
+        body = _body(uid)
+        body.received = change(body.received)
+        monkeypatch.setattr("jobs.views.trajectories.trajectory_body", lambda row: body)
+
+    return rewrite
 
 
 def _row(uid: str) -> Trajectory:
@@ -47,7 +68,51 @@ def test_the_turns_view_has_a_bar_in_words_and_its_formula(owner: Client, runnin
     words = _words(page)
     assert "A = episode −0.50 + 0.5 × (0.400 − 0.600) + process +0.05 = −0.55" in words
     assert "episode −0.50 step −0.10 process +0.05 sign unsure" in words
-    assert "Audit: Σ over turns of A × tokens = −7.85 over 15 tokens = Σ of the" in words
+
+
+def _audit(client: Client, job: Job, uid: str, query: str = "") -> str:
+    found = re.search(r'<p class="audit( bad)?">.*?</p>', _get(client, job, uid, query), re.S)
+    return _words(found[0]).strip() if found else ""
+
+
+@pytest.mark.parametrize("view", ["turns", "group", "tokens"])
+def test_the_audit_is_on_every_view_with_the_row_that_the_optimiser_received(
+    owner: Client, running: Job, view: str
+) -> None:
+    assert _audit(owner, running, "t4-r1-s1", f"?view={view}") == (
+        "Audit: Σ over turns of A × tokens = −7.85 over 15 tokens = Σ stored for each token = what "
+        "the optimiser received (packed row 3, sha 9be1c04d… ) ✓"
+    )
+
+
+def test_a_sum_that_the_optimiser_received_otherwise_is_a_red_line_with_all_three(
+    owner: Client, running: Job, rewritten: Rewrite
+) -> None:
+    rewritten("t4-r1-s1", lambda kept: msgspec.structs.replace(kept, total=-7.8500251))
+    assert _audit(owner, running, "t4-r1-s1").startswith(
+        "✗ Audit: three sums that must agree differ over 15 tokens. Σ over turns of A × tokens = "
+        "−7.85, Σ stored for each token = −7.85, and the optimiser received −7.8500251 (packed row "
+        "3, sha 9be1c04d…)."
+    )
+    rewritten("t4-r1-s1", lambda kept: msgspec.structs.replace(kept, total=-7.850001))
+    assert _audit(owner, running, "t4-r1-s1").endswith("✓")
+    rewritten("t4-r1-s1", lambda kept: Received())
+    assert "and the optimiser received nothing" in _audit(owner, running, "t4-r1-s1")
+
+
+def test_what_is_not_kept_was_not_packed_or_was_not_trained_is_said_so(
+    owner: Client, running: Job, rewritten: Rewrite
+) -> None:
+    tokens = "?view=tokens&colour=ratio"
+    assert _audit(owner, running, "t4-r1-s0") == (
+        "Audit: Σ over turns of A × tokens = −7.50 over 15 tokens = Σ stored for each token ✓. "
+        "What the optimiser received is not kept for this step."
+    )
+    assert NOT_KEPT.replace("'", "&#x27;") in _get(owner, running, "t4-r1-s0", tokens)
+    assert _audit(owner, running, "t4-r0-s0") == ""
+    assert NOT_TRAINED in _get(owner, running, "t4-r0-s0", tokens)
+    rewritten("t4-r1-s1", lambda kept: Received())
+    assert NOT_COMPUTED in _get(owner, running, "t4-r1-s1", tokens)
 
 
 def test_the_axis_is_the_same_for_all_attempts_of_a_group(owner: Client, running: Job) -> None:
@@ -125,25 +190,59 @@ def test_seven_bins_of_signed_values(value: float, name: str) -> None:
 
 def test_equal_neighbours_are_one_element_but_for_the_token_that_is_named(running: Job) -> None:
     body = _body("t4-r1-s1")
-    merged = strip_of(body, 1, "advantage", lambda token: f"w{token} ")
+    ratios = ratios_of(running, body)
+    merged = strip_of(body, 1, "advantage", lambda token: f"w{token} ", ratios)
     assert [(run.first, run.last, run.classes) for run in merged.runs] == [
         (0, 0, "k-sampled"),
         (1, 7, "k-sampled b0"),
     ]
-    named = strip_of(body, 1, "advantage", lambda token: f"w{token} ", focus=3)
+    named = strip_of(body, 1, "advantage", lambda token: f"w{token} ", ratios, focus=3)
     assert [(run.first, run.last) for run in named.runs] == [(0, 0), (1, 2), (3, 3), (4, 7)]
-    single = strip_of(body, 1, "logprob", None)
+    single = strip_of(body, 1, "logprob", None, ratios)
     assert [run.classes for run in single.runs] == ["k-sampled q1"] * 8
     assert single.tokens[1] == {
         "at": 1, "id": 1, "text": "#1 ", "kind": "sampled", "logprob": -0.5, "entropy": 0.3,
-        "advantage": -0.55,
+        "advantage": -0.55, "ratio": 6.0,
     }  # fmt: skip
-    assert strip_of(body, 1, "advantage", None).tokens[0]["advantage"] is None, "never trained"
+    first = strip_of(body, 1, "advantage", None, ratios).tokens[0]
+    assert (first["advantage"], first["ratio"]) == (None, None), "never trained"
 
 
-def test_the_strip_shows_decoded_tokens_and_names_a_ratio_that_is_not_kept(
-    owner: Client, running: Job
-) -> None:
+def test_seven_bins_of_the_ratio_around_1_and_a_border_past_the_clip(running: Job) -> None:
+    logs = [math.log(r) for r in (0.5, 0.8, 0.95, 0.995, 1.05, 1.25, 1.29, 2.0, 6.0)]
+    ratios = Ratios(dict(enumerate(logs)), (0.8 - 1e-9, 1.28))
+    assert [ratios.classes(place) for place in range(10)] == [
+        "b0 past-clip", "b1", "b2", "b3", "b4", "b5", "b5 past-clip", "b6 past-clip",
+        "b6 past-clip", "",
+    ]  # fmt: skip
+    assert ratios.legend()[0] == ("b0", "under 0.67")
+    assert ratios.legend()[-1] == ("past-clip", "past the clip, 0.8 to 1.28")
+    cispo = ratios_of(running, _body("t4-r1-s1"))
+    assert cispo.taken == (0.0, 5.0)
+    assert cispo.legend()[-1] == ("past-clip", "past the clip, 5")
+    strip = strip_of(_body("t4-r1-s1"), 1, "ratio", None, cispo)
+    assert [run.classes for run in strip.runs] == [
+        *("k-sampled", "k-sampled b6 past-clip", "k-sampled b2", "k-sampled b1", "k-sampled b1"),
+        *("k-sampled b1", "k-sampled b1", "k-sampled b0"),
+    ]
+
+
+def test_the_turn_s_mismatch_is_of_its_trained_tokens_alone(running: Job) -> None:
+    body = _body("t4-r1-s1")
+    ratios = Ratios({1: 0.5, 3: -0.25, 21: 9.0})
+    found = ratios.mismatch(body.turns[0])
+    assert found is not None
+    assert (found.mean, found.most, found.tokens) == (0.375, 0.5, 2)
+    exact = (math.exp(0.5) - 1.5 + math.exp(-0.25) - 0.75) / 2
+    assert found.kl == pytest.approx(exact)
+    assert found.words == "mean |Δ| 0.375, max |Δ| 0.500, KL 0.089"
+    tiny = Ratios({1: 3e-6}).mismatch(body.turns[0])
+    assert tiny is not None
+    assert tiny.words == "mean |Δ| 3.0e-06, max |Δ| 3.0e-06, KL 4.5e-12"
+    assert Ratios().mismatch(body.turns[0]) is None
+
+
+def test_the_strip_shows_decoded_tokens_with_their_ratios(owner: Client, running: Job) -> None:
     bare = _get(owner, running, "t4-r1-s1", "?view=tokens")
     assert "The tokenizer of base-0.6b is not on this machine" in bare
     assert running.base_model is not None
@@ -154,10 +253,17 @@ def test_the_strip_shows_decoded_tokens_and_names_a_ratio_that_is_not_kept(
     page = _get(owner, running, "t4-r1-s1", "?view=tokens&turn=2&token=21&colour=ratio")
     assert "&lt;w21&gt;" in page
     assert "<w21>" not in page
-    assert "The ratio of trainer to sampler is not kept for single tokens" in page
+    assert 'class="tok k-sampled b0" id="t21"' in page
+    assert (
+        "Sampler against trainer, by log-probability: mean |Δ| 0.524, max |Δ| 1.792, KL 0.458 "
+    ) in page
     block = re.search(r'<script id="token-data"[^>]*>(.*?)</script>', page, re.S)
     assert block is not None
-    assert [token["at"] for token in json.loads(block.group(1))] == list(range(8, 30))
+    told = json.loads(block.group(1))
+    assert [token["at"] for token in told] == list(range(8, 30))
+    assert [(token["at"], token["ratio"]) for token in told[11:15]] == [
+        (19, None), (20, 0.571), (21, 0.527), (22, 6.0),
+    ]  # fmt: skip
     assert 'data-focus="21"' in page
 
 

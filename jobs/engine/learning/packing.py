@@ -30,14 +30,13 @@ class MicroBatch:
     advantages_BT: Tensor
     uids_B: tuple[str, ...] = ()
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is computed with."""
+        return self.ids_BT, self.mask_BT, self.anchor_BT, self.advantages_BT
+
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(
-            self.ids_BT.to(device),
-            self.mask_BT.to(device),
-            self.anchor_BT.to(device),
-            self.advantages_BT.to(device),
-            self.uids_B,
-        )
+        ids_BT, mask_BT, anchor_BT, advantages_BT = (each.to(device) for each in self.tensors())
+        return MicroBatch(ids_BT, mask_BT, anchor_BT, advantages_BT, self.uids_B)
 
     @property
     def anchor_N(self) -> Tensor:

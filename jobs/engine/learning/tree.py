@@ -9,7 +9,7 @@ Legend: T tokens of the row, L tokens of one rollout, N trained tokens, each onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -57,9 +57,12 @@ class TreeBatch:
     owner_N: Tensor
     uids_B: tuple[str, ...] = field(default=(), kw_only=True)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is computed with."""
+        return tuple(getattr(self, part.name) for part in fields(self) if not part.kw_only)
+
     def to(self, device: torch.device) -> TreeBatch:
-        names = (part.name for part in fields(self) if not part.kw_only)
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return TreeBatch(*(each.to(device) for each in self.tensors()), uids_B=self.uids_B)
 
 
 def pack_trees(

@@ -6,7 +6,7 @@ Shapes: B = rollouts of a micro-batch, T = its longest rollout, N = its trained 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs.engine.learning.audit import audits
 from jobs.engine.learning.logprobs import attention_of, token_logprobs, tree_logprobs
 from jobs.engine.learning.losses.base import Loss, LossInputs, importance_ratio
 from jobs.engine.learning.losses.kl import base_kl
 from jobs.engine.learning.model import Policy, free_memory
 from jobs.engine.learning.packing import MicroBatch, pack, scaled_advantages
+from jobs.engine.learning.receipts import Ledger, hand_out
 from jobs.engine.learning.recompute import ROOM_SHARE, activation_bytes, recomputed
 from jobs.engine.learning.tree import TreeBatch, can_use_trees, pack_trees
 from jobs.engine.ranks import Alone, Ranks, own_share
+from jobs.engine.received import Audit
 from jobs.engine.spec import JobSpec
 from jobs.engine.types import Trajectory
 
@@ -38,10 +39,11 @@ BETAS = (0.9, 0.95)
 class _Sums:
     """Running totals over micro-batches; `total`: the tokens of the whole step, known before.
 
-    `kl` stays None where the base model is not asked.
+    `kl` stays None where the base model is not asked. `ledger`: what each rollout's tokens were.
     """
 
     total: int
+    ledger: Ledger
     kl: float | None = None
     tokens: int = 0
     loss: float = 0.0
@@ -50,18 +52,13 @@ class _Sums:
     ratio: float = 0.0
     ratio_squared: float = 0.0
     clipped: int = 0
-    audit_by_turn: float = 0.0
-    audit_by_token: float = 0.0
-    audit_received: float = 0.0
-    audited: int = 0
-    audit_differing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LearningReport:
     """What one optimiser step did; None where there was nothing to measure.
 
-    `audit_*`: see `jobs.engine.learning.audit`.
+    `audit_*`: see `jobs.engine.received`; over all trained rollouts, packed or not.
     """
 
     updated: bool = False
@@ -115,28 +112,30 @@ class Learner:
     def step(
         self, trajectories: Sequence[Trajectory], check: Callable[[], None] = lambda: None
     ) -> LearningReport:
-        """Update on the trained rollouts; `check` runs before each micro-batch and may raise."""
+        """Update on the trained rollouts; `check` runs before each micro-batch and may raise.
+
+        Each trained rollout is told what the optimiser received of it.
+        """
         members = [member for member in trajectories if member.trained]
         total = sum(member.trained_tokens for member in members)
-        if total == 0:
-            return LearningReport(learning_rate=self.learning_rate)
-        moving = self._moving(members, total)
+        moving = self._moving(members, total) if total else []
         if not moving:
             # With nothing to add up, AdamW's momentum alone would move the weights.
-            return LearningReport(learning_rate=self.learning_rate)
+            audited = _audited(hand_out(members, []))
+            return LearningReport(learning_rate=self.learning_rate, **audited)
         own = own_share(self.ranks, moving)
-        return self._apply(self._added_up(self._gradient(own, total, check)))
+        sums = self._gradient(own, total, check)
+        audited = _audited(hand_out(members, self.ranks.collect(sums.ledger.received)))
+        return replace(self._apply(self._added_up(sums)), **audited)
 
     def _gradient(
         self, members: Sequence[Trajectory], total: int, check: Callable[[], None]
     ) -> _Sums:
         """Leaves the gradient of these rollouts, all of them moving, on the parameters."""
         self.optimiser.zero_grad(set_to_none=True)
-        sums = _Sums(total, kl=0.0 if self.spec.loss.kl_weight else None)
-        by_uid = {member.uid: member for member in members}
+        sums = _Sums(total, Ledger(self.ranks), kl=0.0 if self.spec.loss.kl_weight else None)
         for batch in self._batches(members, total):
             check()
-            _note_audit(sums, batch, by_uid)
             self._accumulate(batch.to(self.policy.device), sums)
         return sums
 
@@ -150,7 +149,7 @@ class Learner:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
         self.ranks.add_up(gradients)
-        added = [part.name for part in fields(sums) if part.name != "total"]
+        added = [part.name for part in fields(sums) if part.name not in {"total", "ledger"}]
         if sums.kl is None:
             added.remove("kl")
         numbers = torch.tensor([getattr(sums, name) for name in added], dtype=torch.float64)
@@ -211,6 +210,7 @@ class Learner:
             sums.kl = (sums.kl or 0.0) + float(kl_N.detach().sum())
         loss.backward()  # type: ignore[no-untyped-call]
         _note(sums, inputs, loss.detach(), entropy_N)
+        sums.ledger.note(batch, inputs, sums.total)
 
     def _within_memory(self, batch: MicroBatch | TreeBatch) -> AbstractContextManager[None]:
         ids = batch.ids_T if isinstance(batch, TreeBatch) else batch.ids_BT
@@ -243,11 +243,6 @@ class Learner:
             kl_to_base=None if sums.kl is None else _finite(sums.kl / measured),
             effective_sample_size=_effective(sums),
             ratio_clipped=sums.clipped / measured,
-            audit_by_turn=sums.audit_by_turn,
-            audit_by_token=sums.audit_by_token,
-            audit_received=_finite(sums.audit_received),
-            audited=int(sums.audited),
-            audit_differing=int(sums.audit_differing),
         )
 
     def optimiser_tensors(self) -> dict[str, Tensor]:
@@ -275,15 +270,15 @@ class Learner:
                 }
 
 
-def _note_audit(
-    sums: _Sums, batch: MicroBatch | TreeBatch, members: Mapping[str, Trajectory]
-) -> None:
-    for audit in audits(batch, members, sums.total):
-        sums.audit_by_turn += audit.by_turn
-        sums.audit_by_token += audit.by_token
-        sums.audit_received += audit.received
-        sums.audited += 1
-        sums.audit_differing += audit.differs
+def _audited(audits: Sequence[Audit]) -> dict[str, Any]:
+    """The fields of a report."""
+    return {
+        "audit_by_turn": _finite(sum(audit.by_turn for audit in audits)),
+        "audit_by_token": _finite(sum(audit.by_token for audit in audits)),
+        "audit_received": _finite(sum(audit.received for audit in audits)),
+        "audited": len(audits),
+        "audit_differing": sum(not audit.agrees for audit in audits),
+    }
 
 
 @torch.no_grad()

@@ -66,11 +66,11 @@ class Replays:
 
 @dataclass(frozen=True)
 class Audit:
-    """Σ A × tokens over the window, thrice, and how many rollouts differ."""
+    """Σ A × tokens over steps, thrice (None: not finite), and how many rollouts differ."""
 
-    by_turn: float
-    by_token: float
-    received: float
+    by_turn: Figure
+    by_token: Figure
+    received: Figure
     audited: int
     differing: int
 
@@ -89,6 +89,8 @@ class CreditFigures:
     """Place from 0, mean advantage of its turns, and how many have evidence of their own."""
     replays: Replays
     audit: Audit | None
+    audits: list[tuple[int, Audit]]
+    """By step, the newest first."""
     most: list[tuple[int, dict[str, Any]]]
     least: list[tuple[int, dict[str, Any]]]
     """Step and example."""
@@ -102,6 +104,7 @@ def credit_figures(job: Job, window: Window) -> CreditFigures:
     tools = total.get("tools") or {}
     rows = [_tool(name, sums, by_tool.get(name, [])) for name, sums in tools.items()]
     places = total.get("places") or {}
+    audits = _audits(window.trained)
     return CreditFigures(
         turns=total.get("turns", 0),
         own_turns=total.get("own_turns", 0),
@@ -114,7 +117,8 @@ def credit_figures(job: Job, window: Window) -> CreditFigures:
             for place, sums in sorted(places.items(), key=lambda item: int(item[0]))
         ],
         replays=replays,
-        audit=_audit(window.trained),
+        audit=_together([audit for _, audit in audits]),
+        audits=audits,
         most=_examples(window.steps, "most"),
         least=_examples(window.steps, "least"),
     )
@@ -187,18 +191,40 @@ def _ratio(top: float, bottom: float) -> Figure:
     return top / bottom if bottom else None
 
 
-def _audit(steps: Iterable[Step]) -> Audit | None:
-    told = [step.metrics["learning"] for step in steps if step.of("learning", "audited")]
-    if not told:
+def _audits(steps: Iterable[Step]) -> list[tuple[int, Audit]]:
+    found = [
+        (
+            step.number,
+            Audit(
+                by_turn=step.figure("learning", "audit_by_turn"),
+                by_token=step.figure("learning", "audit_by_token"),
+                received=step.figure("learning", "audit_received"),
+                audited=step.of("learning", "audited"),
+                differing=step.of("learning", "audit_differing"),
+            ),
+        )
+        for step in steps
+        if step.of("learning", "audited")
+    ]
+    return sorted(found, key=lambda each: -each[0])
+
+
+def _together(audits: Sequence[Audit]) -> Audit | None:
+    if not audits:
         return None
-    total = added(told)
     return Audit(
-        by_turn=total["audit_by_turn"],
-        by_token=total["audit_by_token"],
-        received=total.get("audit_received", 0.0),
-        audited=total["audited"],
-        differing=total["audit_differing"],
+        by_turn=_sum(audit.by_turn for audit in audits),
+        by_token=_sum(audit.by_token for audit in audits),
+        received=_sum(audit.received for audit in audits),
+        audited=sum(audit.audited for audit in audits),
+        differing=sum(audit.differing for audit in audits),
     )
+
+
+def _sum(values: Iterable[Figure]) -> Figure:
+    """None where one of them is."""
+    known = list(values)
+    return None if None in known else sum(value or 0.0 for value in known)
 
 
 def _examples(steps: Iterable[Step], which: str) -> list[tuple[int, dict[str, Any]]]:

@@ -32,6 +32,8 @@ from jobs.views.insight.whiskers import Whisker, axis, whisker
 
 MOST_CURVES = 6
 PLACE_CURVES = 5
+MOST_AUDITS = 50
+"""Steps in the table of audits; those that differ are never left out."""
 COLOURS = {
     "episode": "c-episode",
     "step": "c-step",
@@ -93,6 +95,9 @@ def credit_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "later": PLACES - 1,
         "audit": found.audit,
         "audit_text": audit_text(found.audit),
+        "audits": [
+            each for at, each in enumerate(found.audits) if at < MOST_AUDITS or each[1].differing
+        ],
         "budget": settings_of(job).get("counterfactual_calls"),
         "door": made.door(split="train"),
         **charts_context(made.window, _charts(made.window, found)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -62,6 +63,14 @@ def small(value: float | None) -> str:
     if value is None:
         return ABSENT
     return f"{value:.1e}" if value else "0"
+
+
+@register.filter
+def precise(value: float) -> str:
+    """All digits in which two sums may differ: 156.5000012 → `156.500001`."""
+    if not math.isfinite(value):
+        return "not a finite number"
+    return f"{value:.9g}".replace("-", MINUS)
 
 
 @register.filter

@@ -58,6 +58,9 @@ PAGES = (
     Page("trajectory_grade", "/jobs/{running}/trajectories/{plain}/grade/"),
     Page("trajectory_group", "/jobs/{running}/trajectories/{plain}/?view=group"),
     Page("trajectory_tokens", "/jobs/{running}/trajectories/{plain}/?view=tokens"),
+    Page(
+        "trajectory_ratio", "/jobs/{running}/trajectories/{plain}/?view=tokens&colour=ratio&token=2"
+    ),
     Page("trajectories_done", "/jobs/{done}/trajectories/"),
     Page("group", "/jobs/{running}/groups/{group}/"),
     Page("credit", "/jobs/{running}/credit/"),

@@ -9,6 +9,7 @@ import torch
 
 from jobs.engine.errors import RunFailed
 from jobs.engine.learning.losses.base import LossInputs
+from jobs.engine.learning.losses.bounds import ratio_range
 from jobs.engine.learning.losses.kl import base_kl
 from jobs.engine.learning.losses.registry import LOSSES, loss_named
 from jobs.services import options
@@ -59,6 +60,26 @@ def test_ppo_clip_stops_the_gradient_outside_its_bounds():
     terms, gradient = terms_and_gradient("ppo_clip")
     assert terms == pytest.approx([-1.0, 1.0, -2.56, -0.5])
     assert gradient == pytest.approx([-1.0, 1.0, 0.0, -0.5])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("ratio_max", [1.1, 5.0])
+def test_pages_know_between_which_ratios_a_loss_leaves_a_token_as_it_is(name, ratio_max):
+    """Of both signs of the advantage: inside, its gradient is that without a clip; beyond, less."""
+    taken = ratio_range(name, ratio_max)
+    if taken is None:
+        assert name in {"importance_sampling", "gspo", "dppo"}
+        return
+    inside, beyond = [0.999 * taken[1]], [1.001 * taken[1]]
+    if taken[0]:
+        inside.append(1.001 * taken[0])
+        beyond.append(0.999 * taken[0])
+    signs = [1.0, -1.0][: len(inside)]
+    pulls = [-sign * ratio for sign, ratio in zip(signs, inside, strict=True)]
+    assert of_ratios(name, inside, signs, ratio_max=ratio_max)[1] == pytest.approx(pulls)
+    _, clipped = of_ratios(name, beyond, signs, ratio_max=ratio_max)
+    for pull, ratio in zip(clipped, beyond, strict=True):
+        assert abs(pull) < ratio
 
 
 def test_importance_sampling_clips_nothing():

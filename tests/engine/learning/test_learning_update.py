@@ -156,7 +156,8 @@ def test_an_untrained_rollout_is_not_looked_at_whatever_its_credit_is(learner):
 
 
 def test_the_same_credit_for_every_turn_is_the_advantage_of_the_rollout_to_the_last_bit(learner):
-    plain, report = gradient(learner, members(), 100)
+    whole = [msgspec.structs.replace(member, turns=turns_of(member)) for member in members()]
+    plain, report = gradient(learner, whole, 100)
     spread = [
         credited(member, *(member.advantage for _ in turns_of(member))) for member in members()
     ]

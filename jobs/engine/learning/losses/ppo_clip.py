@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from jobs.engine.learning.losses.base import LossInputs, importance_ratio
-
-CLIP_LOW = 0.2
-CLIP_HIGH = 0.28
+from jobs.engine.learning.losses.bounds import CLIP_HIGH, CLIP_LOW
 
 
 def ppo_clip(inputs: LossInputs) -> Tensor:
