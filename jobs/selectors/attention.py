@@ -1,11 +1,13 @@
-"""What a job's alarms told: each rule once, with its newest evidence."""
+"""What stands out in a job's history: each alarm once with its newest evidence, and the halts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Max, Min
+from django.db.models import Case, Count, Max, Min, Q, When, Window
+from django.db.models.functions import RowNumber
 
 from jobs.engine.alarms import ALARMS
 from jobs.models import Checkpoint, Job, JobEvent, PauseReason, RunKind
@@ -23,57 +25,55 @@ class Raised:
     data: dict[str, Any]
 
 
-def job_alarms(job: Job) -> list[Raised]:
-    """The rules that fired, the newest first; two queries at most."""
-    told = JobEvent.objects.filter(job=job, code__in=list(ALARMS), step__isnull=False)
-    rows = (
-        told.order_by()
-        .values("code")
-        .annotate(first=Min("step"), last=Max("step"), n=Count("pk"), newest=Max("pk"))
-    )
-    found = {row["newest"]: row for row in rows}
-    if not found:
-        return []
-    events = JobEvent.objects.filter(pk__in=list(found)).order_by("-pk")
-    return [
-        Raised(
-            code=event.code,
-            first=found[event.pk]["first"],
-            last=found[event.pk]["last"],
-            count=found[event.pk]["n"],
-            text=event.text,
-            data=event.data,
-        )
-        for event in events
-    ]
-
-
 PAUSES = ("paused", *(reason for reason in PauseReason.values if reason != PauseReason.ASKED))
 RESUMES = ("resumed", "woken")
 MOST_HALTS = 60
 
 
 @dataclass(frozen=True)
-class Halts:
-    """After which steps the job paused, and after which it was let go on; oldest first."""
+class Told:
+    """What stands out in a job's history. `alarms`: the rules that fired, the newest first.
 
+    Steps are in order: those after which the job paused, those after which it was let go on, and
+    those whose checkpoints are kept. What was told without a step is not among them.
+    """
+
+    alarms: list[Raised]
     paused: list[int]
     resumed: list[int]
+    kept: list[int]
 
 
-def job_halts(job: Job) -> Halts:
-    """The newest pauses and resumptions of a job's training; those told without a step are not
-    among them."""
-    told = JobEvent.objects.filter(job=job, code__in=(*PAUSES, *RESUMES), step__isnull=False)
-    rows = told.filter(run__kind=RunKind.TRAIN).order_by("-pk").values_list("code", "step")
-    found = list(rows[:MOST_HALTS])[::-1]
-    return Halts(
-        paused=[step for code, step in found if code in PAUSES and step is not None],
-        resumed=[step for code, step in found if code in RESUMES and step is not None],
+def job_told(job: Job) -> Told:
+    """The alarms by rule, the newest pauses and resumptions, and what is kept; two queries."""
+    events = list(_events(job))
+    halts = [event for event in events if event.code not in ALARMS][:MOST_HALTS][::-1]
+    kept = Checkpoint.objects.filter(run__job=job, run__kind=RunKind.TRAIN, kept=True)
+    return Told(
+        alarms=[
+            Raised(event.code, event.first, event.last, event.times, event.text, event.data)
+            for event in events
+            if event.code in ALARMS
+        ],
+        paused=[event.step for event in halts if event.code in PAUSES and event.step is not None],
+        resumed=[event.step for event in halts if event.code in RESUMES and event.step is not None],
+        kept=list(kept.order_by("step").values_list("step", flat=True)),
     )
 
 
-def kept_steps(job: Job) -> list[int]:
-    """The steps whose checkpoints are kept."""
-    rows = Checkpoint.objects.filter(run__job=job, run__kind=RunKind.TRAIN, kept=True)
-    return list(rows.order_by("step").values_list("step", flat=True))
+def _events(job: Job) -> Iterable[Any]:
+    """The newest event of each alarm, with all those of its code counted, and the newest halts."""
+    alarm = Q(code__in=list(ALARMS))
+    halt = Q(code__in=(*PAUSES, *RESUMES), run__kind=RunKind.TRAIN)
+    told = JobEvent.objects.filter(alarm | halt, job=job, step__isnull=False)
+    of_code = {
+        name: Window(counted, partition_by="code")
+        for name, counted in (
+            ("first", Min("step")),
+            ("last", Max("step")),
+            ("times", Count("pk")),
+        )
+    }
+    age = Window(RowNumber(), partition_by="code", order_by="-pk")
+    most = Case(When(alarm, then=1), default=MOST_HALTS)
+    return told.annotate(**of_code, age=age).filter(age__lte=most).order_by("-pk")

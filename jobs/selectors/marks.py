@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Max, OuterRef, QuerySet, Subquery
 from django.http import Http404
 
 from hone.accounts.models import Organisation, User
@@ -32,6 +32,13 @@ def job_mark(job: Job) -> Mark:
     return _mark(Run.objects.filter(job=job))
 
 
+def run_mark(run: Run, status: str, event: int | None) -> Mark:
+    """The mark of a job by its leading run, which was read with its `newest_event`."""
+    at = run.progress
+    phase = f"{at.get('phase', '')}.{at.get('done', '')}" if at else ""
+    return Mark(run.last_step, status, run.desired, event or 0, phase)
+
+
 def access_mark(user: User | AnonymousUser, job_id: str) -> Mark:
     """The mark of a job that the user may read; raises as `access_job` does."""
     mine = seen_by(Run.objects.filter(job_id=job_id), user, organisation="job__organisation")
@@ -45,19 +52,19 @@ def jobs_mark(organisation: Organisation) -> str:
     """What a list has seen of an organisation's jobs: it changes with every event of a job that is
     not final, and when a job begins or ends."""
     rows = Job.objects.filter(organisation=organisation, status__in=OPEN).order_by()
-    told = rows.annotate(event=_newest_event("pk")).aggregate(open=Count("pk"), newest=Max("event"))
+    told = rows.annotate(event=newest_event("pk")).aggregate(open=Count("pk"), newest=Max("event"))
     return f"{told['open']}~{told['newest'] or 0}"
 
 
 def _mark(runs: QuerySet[Run]) -> Mark:
-    rows = runs.filter(kind__in=LEADING).annotate(event=_newest_event("job"))
-    fields = ("last_step", "job__status", "desired", "event", "progress")
-    step, status, wanted, event, progress = rows.values_list(*fields).get()
-    phase = f"{progress.get('phase', '')}.{progress.get('done', '')}" if progress else ""
-    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase)
+    rows = runs.filter(kind__in=LEADING).annotate(
+        event=newest_event("job"), stands=F("job__status")
+    )
+    run = rows.only("last_step", "desired", "progress").get()
+    return run_mark(run, run.stands, run.event)
 
 
-def _newest_event(job: str) -> Subquery:
+def newest_event(job: str) -> Subquery:
     """By the index of a job's events: its newest one alone is looked at, however many there are."""
     rows = JobEvent.objects.filter(job=OuterRef(job)).order_by("-pk")
     return Subquery(rows.values("pk")[:1])

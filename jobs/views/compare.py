@@ -21,8 +21,9 @@ from hone.core.errors import UserError
 from jobs.forms.compare import AXES, FEWEST, MOST, Wanted, axis, number, place, wanted
 from jobs.forms.filters import address
 from jobs.models import Job
-from jobs.selectors import access_job, job_list
-from jobs.selectors.compare.curves import curve
+from jobs.selectors import job_list
+from jobs.selectors.access import access_jobs
+from jobs.selectors.compare.curves import curves_of
 from jobs.selectors.compare.differences import differences, same_measure
 from jobs.selectors.compare.paired import Pair, paired, quadrants, signs
 from jobs.selectors.compare.sides import Side, figure, sides
@@ -85,8 +86,8 @@ def compare_page(request: MemberRequest) -> HttpResponse:
     """The comparison; or, with fewer than two jobs or a bad address, what to choose."""
     try:
         asked = wanted(request.GET)
-        chosen = [(access_job(request.user, each.job_id), each.step) for each in asked]
-        found = sides(chosen)
+        jobs = access_jobs(request.user, {each.job_id for each in asked})
+        found = sides([(jobs[each.job_id], each.step) for each in asked])
     except UserError as error:
         return _choose(request, [], error.message, status=400)
     if len(found) < FEWEST or "choose" in request.GET:
@@ -111,7 +112,7 @@ def _compared(request: MemberRequest, found: list[Side]) -> dict[str, Any]:
     query = request.GET
     chosen_axis = axis(query)
     solo = place(query, "solo", most=len(found))
-    curves = [curve(side) for side in found]
+    curves = curves_of(found)
     charts = compared_charts(found, curves, chosen_axis, solo=solo)
     places = [(side.run_id, step) for side in found for step in (0, side.focus) if step is not None]
     tasks = results(places)

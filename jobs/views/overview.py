@@ -16,8 +16,9 @@ from hone.core.htmx import target, vary
 from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview, job_series
-from jobs.selectors.attention import job_alarms, job_halts, kept_steps
+from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
+from jobs.selectors.leads import Lead, access_lead
 from jobs.selectors.marks import access_mark
 from jobs.selectors.usage import job_sums
 from jobs.views.attention import attention
@@ -47,11 +48,11 @@ TABLE_ROWS = 50
 @require_GET
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
-    job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    lead = access_lead(request.user, job_id)
+    if lead.job.is_preflight:
+        return redirect("preflight", job_id)
     template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
-    return vary(render(request, template, _overview(request, job)))
+    return vary(render(request, template, _overview(request, lead)))
 
 
 @require_GET
@@ -60,12 +61,12 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     mark, since = access_mark(request.user, job_id), request.GET.get("since", "")
     if since == str(mark):
         return HttpResponse(status=204)
-    job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight-pulse", job.pk)
+    lead = access_lead(request.user, job_id)
+    if lead.job.is_preflight:
+        return redirect("preflight-pulse", job_id)
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
-    glance = {**_glance(request, job), "announce": is_new_state, "mark": mark}
+    glance = {**_glance(request, lead), "announce": is_new_state, "mark": mark}
     response = render(request, "jobs/job_pulse.html", glance)
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
@@ -134,12 +135,12 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     return response
 
 
-def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
-    focus = whole_number(request.GET.get("step", ""))
-    overview = job_overview(job, focus=focus)
+def _glance(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    job, focus = lead.job, whole_number(request.GET.get("step", ""))
+    overview = job_overview(lead, focus=focus)
     spent = job_sums(job)
     return {
-        **heading(request, job, "overview"),
+        **heading(request, job, "overview", lead.mark),
         "overview": overview,
         "tiles": shown_tiles(overview.tiles, overview.steps),
         "focus": focus,
@@ -152,18 +153,18 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
     }
 
 
-def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
-    glance = _glance(request, job)
+def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    job, glance = lead.job, _glance(request, lead)
     asked = chart_asked(request, job)
     steps = glance["overview"].steps
     known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
     columns = job_series(job, first=asked.first, last=asked.last, steps=known)
     charts = job_charts(columns, asked.view(job, columns))
-    raised = job_alarms(job)
+    told = job_told(job)
     return {
         **glance,
-        "attention": attention(job, raised),
-        "strip": strip(job, columns, asked, raised, kept_steps(job), job_halts(job)),
+        "attention": attention(job, told.alarms),
+        "strip": strip(job, columns, asked, told),
         "charts": [
             job_shown_chart(job, chart, asked, wide=not at) for at, chart in enumerate(charts)
         ],

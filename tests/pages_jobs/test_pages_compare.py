@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from hone.accounts.models import Organisation, User
 from jobs.models import Job, JobStep, Run, Trajectory, Usage
-from jobs.selectors.compare.curves import Curve, aligned, curve
+from jobs.selectors.compare.curves import Curve, aligned, curves_of
 from jobs.selectors.compare.differences import differences
 from jobs.selectors.compare.sides import sides
 from jobs.services.rollup import rollup_steps
@@ -280,8 +280,28 @@ def test_it_asks_the_database_as_often_for_many_rows_as_for_few(
     JobStep.objects.bulk_create(
         JobStep(run=run, step=step, epoch=1, metrics=template.metrics) for step in range(5, 105)
     )
-    assert asked() == few
-    assert few <= 17
+    assert asked() == few <= 12
+
+
+def test_six_sides_of_two_jobs_ask_the_database_no_more_often_than_it_may(
+    owner: Client, running: Job, other: Job
+) -> None:
+    """One of the jobs is long, so that steps and buckets are both read."""
+    run = Run.objects.get(job=running)
+    metrics = JobStep.objects.get(run=run, step=4).metrics
+    JobStep.objects.bulk_create(
+        JobStep(run=run, step=step, epoch=1, metrics=metrics) for step in range(5, 1700)
+    )
+    rollup_steps(run)
+    Job.objects.filter(pk=running.pk).update(last_step=1699)
+    places = [f"{running.pk}@{step}" for step in (0, 4, 1699)]
+    places += [f"{other.pk}@{step}" for step in (0, 4, 8)]
+    with CaptureQueriesContext(connection) as captured:
+        answer = owner.get(f"/compare/?jobs={','.join(places)}&before=5&after=6")
+    assert len(captured) <= 12
+    found = [row.side for row in answer.context["sides"]]
+    assert [side.seconds for side in found[3:]] == pytest.approx([4.7, 20.8, 36.9])
+    assert [side.reward for side in found] == pytest.approx([0, 4 / 15, 4 / 15, 0, 4 / 15, 0.6])
 
 
 def test_a_soloed_job_is_drawn_alone_on_the_same_scale(
@@ -314,7 +334,7 @@ def test_the_crosshair_reads_the_numbers_that_the_table_shows(
 
 
 def test_tokens_and_hours_are_running_totals(running: Job) -> None:
-    found = curve(sides([(running, None)])[0])
+    found = curves_of(sides([(running, None)]))[0]
     assert found.axes["step"] == (0, 1, 2, 3, 4)
     assert found.axes["tokens"] == (0, 900, 1800, 2700, 3600)
     assert found.axes["hours"] == pytest.approx((4.7, 8.5, 12.3, 16.1, 20.8))
@@ -336,7 +356,7 @@ def test_a_hundred_thousand_steps_are_a_few_hundred_points(running: Job) -> None
     rollup_steps(run)
     Job.objects.filter(pk=running.pk).update(last_step=1999)
     running.refresh_from_db()
-    found = curve(sides([(running, None)])[0])
+    found = curves_of(sides([(running, None)]))[0]
     assert len(found.axes["tokens"]) <= 400
     assert found.axes["tokens"][-1] == 3600 + 1995 * 10
     assert list(found.axes["tokens"]) == sorted(found.axes["tokens"])
