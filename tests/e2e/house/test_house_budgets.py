@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import Response
 
+from hone.core import assets
 from tests.e2e.house.pages import PAGES, STRANGER, Page, addresses
 from tests.e2e.house.visiting import Visit
 from tests.e2e.house.world import House
@@ -132,6 +133,7 @@ DATA = (
     "/readyz",
     "/static/css/base.css",
     "/static/icon.svg",
+    assets.address("css", ("css/base.css",)),
     "/assets/0.css?files=css/base.css",
     "/jobs/{running}/pause/",
     "/nothing",
