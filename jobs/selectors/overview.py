@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from math import sqrt
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from django.db.models import Q, Subquery
 
 from hone.core import figures
-from jobs.engine.intervals import student
 from jobs.models import Job, JobStep, Run, Status, StepBucket, Trajectory
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
 from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import SIZES
+from jobs.workbench.measures import Estimate, paired_difference
 
 NEWEST = 120
 """Steps that the figures and their trends are made of; there may be many more."""
@@ -162,35 +161,29 @@ def _reward_sentence(job: Job, run: Run, steps: list[JobStep]) -> str:
     before = figures.reward(_of(base, "validation", "reward_mean"))
     change = _paired_change(run, base.step, last.step)
     text = f"Validation reward {now} at step {last.step}, {job.origin} {before}"
-    if change is None:
+    if change is None or change.low is None or change.high is None:
         return f"{text}."
-    middle, half, tasks = change
     trend = (
         "Rising."
-        if middle - half > 0
+        if change.low > 0
         else "Falling."
-        if middle + half < 0
+        if change.high < 0
         else ("No change that these tasks can show.")
     )
-    low, high = figures.signed(middle - half), figures.signed(middle + half)
-    return (
-        f"{text} ({figures.signed(middle)}, 95 % interval {low} to {high}, {tasks} tasks). {trend}"
-    )
+    middle, low, high = map(figures.signed, (change.value, change.low, change.high))
+    return f"{text} ({middle}, 95 % interval {low} to {high}, {change.n} tasks). {trend}"
 
 
-def _paired_change(run: Run, first: int, last: int) -> tuple[float, float, int] | None:
-    """Mean change by task, half of its 95 % interval, and the number of tasks."""
+def _paired_change(run: Run, first: int, last: int) -> Estimate | None:
+    """Mean change by task."""
     rewards: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     graded = Trajectory.objects.filter(
         run=run, step__in=(first, last), split="validation", reward__isnull=False
     )
     for step, row, reward in graded.values_list("step", "row", "reward"):
         rewards[row][step].append(float(reward or 0.0))
-    changes = [mean(by[last]) - mean(by[first]) for by in rewards.values() if len(by) == 2]
-    if len(changes) < 2:
-        return None
-    half = student(len(changes) - 1) * stdev(changes) / sqrt(len(changes))
-    return mean(changes), half, len(changes)
+    both = [by for by in rewards.values() if len(by) == 2]
+    return paired_difference([mean(by[first]) for by in both], [mean(by[last]) for by in both])
 
 
 def _trained(steps: list[JobStep]) -> list[JobStep]:
