@@ -23,6 +23,7 @@ from jobs.selectors.marks import access_mark
 from jobs.selectors.usage import job_sums
 from jobs.views.attention import attention
 from jobs.views.chart_address import Asked, chart_asked, toolbar, whole_number
+from jobs.views.chart_files import chart_file
 from jobs.views.charts import FEW_POINTS, Chart, after, thinned
 from jobs.views.costs import cost_sentence
 from jobs.views.credit import job_credit_sentence
@@ -31,7 +32,6 @@ from jobs.views.job_charts import job_charts
 from jobs.views.shown_charts import ShownChart, shown_chart
 from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
 from jobs.views.strip import strip
-from jobs.views.svg import standalone
 from jobs.views.tiles import shown_tiles
 from jobs.words import PHASE_WORDS
 
@@ -103,19 +103,8 @@ def job_chart(request: MemberRequest, job_id: str, key: str, form: str) -> HttpR
     chart = charts.get(key)
     if chart is None:
         raise Http404
-    name = f"{job.pk}-{key}.{form}"
-    if form == "svg":
-        answer = HttpResponse(standalone(chart), content_type="image/svg+xml")
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        return answer
-    if form == "csv":
-        answer = HttpResponse(content_type="text/csv; charset=utf-8")
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        writer = csv.writer(answer)
-        writer.writerow(cells(["step", *(line.label for line in chart.series)]))
-        values = zip(chart.steps, *(line.exact for line in chart.series), strict=True)
-        writer.writerows(values)
-        return answer
+    if form != "table":
+        return chart_file(chart, form, f"{job.pk}-{key}")
     context = {**heading(request, job, "overview"), "chart": shown_chart(chart)}
     fragment = target(request) == f"rows-{key}"
     template = "jobs/chart_table.html" if fragment else "jobs/chart_page.html"
