@@ -94,6 +94,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preflights/", preflights.preflight_list_page, name="preflights"),
     path("preflights/<str:job_id>/", preflights.preflight_page, name="preflight"),
     path("preflights/<str:job_id>/pulse/", preflights.preflight_pulse, name="preflight-pulse"),
+    path("preflights/<str:job_id>/narrow/", preflights.preflight_narrow, name="preflight-narrow"),
     path("", include("jobs.workbench.urls")),
     path("settings/usage/", usage.usage_page, name="usage"),
     path("settings/usage/storage/", usage.usage_storage, name="usage-storage"),
