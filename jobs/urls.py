@@ -87,6 +87,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/new/check/", create.check_panel, name="job-check"),
     path("jobs/<str:job_id>/", include(job_urls)),
     path("compare/", compare.compare_page, name="compare"),
+    re_path(
+        r"^compare/charts/(?P<key>[a-z]+)\.(?P<form>csv|svg)$",
+        compare.compare_chart,
+        name="compare-chart",
+    ),
     path("preflights/", preflights.preflight_list_page, name="preflights"),
     path("preflights/<str:job_id>/", preflights.preflight_page, name="preflight"),
     path("preflights/<str:job_id>/pulse/", preflights.preflight_pulse, name="preflight-pulse"),

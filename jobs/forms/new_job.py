@@ -91,11 +91,11 @@ class NewJobForm(PlainForm):
         self._choose("base_model", [("", "choose…"), *choices.base_models])
         self._choose("train_version", [("", "choose…"), *choices.datasets])
         self._choose("validation_version", [("", HOLD_OUT), *choices.datasets])
-        self._choose("tool_versions", choices.tools)
-        self._choose("grader_version", [("", "choose…"), *choices.graders])
+        self._choose("tool_versions", choices.tools.offered)
+        self._choose("grader_version", [("", "choose…"), *choices.graders.offered])
         self._choose("recording", [("", "the tools themselves"), *choices.recordings])
         for name in ("turn_grader", "held_out_grader"):
-            self._choose(name, [("", "none"), *choices.graders])
+            self._choose(name, [("", "none"), *choices.graders.offered])
         self._choose("turn_judge", [("", "none"), *choices.judges])
         for option in OPTIONS:
             self.fields[option.name] = _option_field(option)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from graders.models import GraderVersion
 from jobs.models import Checkpoint, Job
-from jobs.selectors.choices import JobChoices, newest_version
+from jobs.selectors.choices import JobChoices, Version
 from jobs.services.fork_checks import LORA
 from jobs.services.hyperparameters import AUTO
 from jobs.services.options import OPTIONS
@@ -20,6 +19,9 @@ class Clone:
 
     values: dict[str, Any]
     notices: list[str]
+    source: Job
+    start: Checkpoint | None = None
+    """What it begins with in the place of the base model."""
 
 
 def clone_job(job: Job, choices: JobChoices) -> Clone:
@@ -29,18 +31,22 @@ def clone_job(job: Job, choices: JobChoices) -> Clone:
     version that they were, so that two jobs can be compared.
     """
     notices: list[str] = []
+    return _clone(job, choices, _begun(job, notices), notices)
+
+
+def _clone(job: Job, choices: JobChoices, start: Checkpoint | None, notices: list[str]) -> Clone:
     asked: dict[str, Any] = job.spec.get("requested") or {}
     held_out = (job.spec.get("train") or {}).get("split_rows") is not None
     values = {
         "name": job.name if job.is_preflight else f"{job.name} (clone)"[:100],
-        "start_checkpoint": _begun(job, notices),
+        "start_checkpoint": start.pk if start else None,
         "base_model": _kept(choices.base_models, job.base_model_id),
         "train_version": _kept(choices.datasets, job.train_version_id),
         "validation_version": None,
         "validation_share": _share(job) if held_out else 0.1,
-        "tool_versions": list(_tools(job, notices)),
+        "tool_versions": list(_tools(job, choices, notices)),
         "recording": _recording(job, choices, notices),
-        "grader_version": _grader(job, notices),
+        "grader_version": _grader(job, choices, notices),
         **_credit(job, choices, notices),
         "seed": job.seed,
         "metadata": "\n".join(f"{key}={value}" for key, value in job.metadata.items()),
@@ -54,17 +60,16 @@ def clone_job(job: Job, choices: JobChoices) -> Clone:
         values["validation_version"] = _kept(choices.datasets, job.validation_version_id)
         if not values["validation_version"]:
             notices.append(_gone("validation tasks", _named(job, "validation")))
-    return Clone(values, notices)
+    return Clone(values, notices, job, start)
 
 
 def fork_job(checkpoint: Checkpoint, choices: JobChoices) -> Clone:
     """As `clone_job`, to begin with the checkpoint: the adapter's shape is its, not "auto"."""
     job = checkpoint.run.job
-    clone = clone_job(job, choices)
+    clone = _clone(job, choices, checkpoint, [])
     engine: dict[str, Any] = job.spec.get("engine") or {}
     shape = {name: str(engine[name]) for name in LORA if name in engine}
-    fork = {"name": f"{job.name} (fork)"[:100], "start_checkpoint": checkpoint.pk, **shape}
-    return Clone({**clone.values, **fork}, clone.notices)
+    return replace(clone, values={**clone.values, "name": f"{job.name} (fork)"[:100], **shape})
 
 
 def rebase_job(job: Job, choices: JobChoices) -> Clone:
@@ -78,14 +83,14 @@ def rebase_job(job: Job, choices: JobChoices) -> Clone:
     gone = f"The base model {job.base_model.name} is not ready or is off."
     others = [notice for notice in clone.notices if notice != gone]
     rebased = {"name": f"{job.name} (rebased)"[:100], "base_model": None, "start_checkpoint": None}
-    return Clone({**clone.values, **rebased}, [told, *others])
+    return Clone({**clone.values, **rebased}, [told, *others], job)
 
 
 def _kept(choices: list[tuple[Any, str]], wanted: Any) -> Any:
     return wanted if any(pk == wanted for pk, _ in choices) else None
 
 
-def _begun(job: Job, notices: list[str]) -> int | None:
+def _begun(job: Job, notices: list[str]) -> Checkpoint | None:
     """A clone of a fork begins as the fork did, as long as its checkpoint is there."""
     frozen = job.spec.get("start")
     if not frozen:
@@ -95,19 +100,16 @@ def _begun(job: Job, notices: list[str]) -> int | None:
         words = f"The checkpoint of step {frozen['step']} of {frozen['name']}, which it began with,"
         notices.append(f"{words} is gone. The clone begins with the base model.")
         return None
-    return start.pk
+    return start
 
 
-def _tools(job: Job, notices: list[str]) -> Iterator[str]:
+def _tools(job: Job, choices: JobChoices, notices: list[str]) -> Iterator[str]:
     """The newest version of each tool; what is deleted is known by its name in the spec alone."""
     missing = {str(tool["name"]) for tool in job.spec.get("tools") or []}
-    for version in job.tool_versions.select_related("tool").order_by("tool__name"):
-        newest = newest_version(version.tool)
-        if newest is None:
-            continue
-        missing.discard(version.tool.name)
-        _note(notices, version.tool.name, version.number, newest.number)
-        yield str(newest.pk)
+    chosen = job.tool_versions.order_by("tool__name").values_list("pk", flat=True)
+    for renewed in filter(None, map(choices.tools.renewed, chosen)):
+        missing.discard(renewed[0].name)
+        yield _newest(renewed, notices)
     notices.extend(_gone("tool", name) for name in sorted(missing))
 
 
@@ -121,14 +123,12 @@ def _recording(job: Job, choices: JobChoices, notices: list[str]) -> str:
     return str(frozen["id"])
 
 
-def _grader(job: Job, notices: list[str]) -> str | None:
-    version = job.grader_version
-    newest = newest_version(version.grader) if version else None
-    if version is None or newest is None:
+def _grader(job: Job, choices: JobChoices, notices: list[str]) -> str | None:
+    renewed = choices.graders.renewed(job.grader_version_id)
+    if renewed is None:
         notices.append(_gone("grader", _named(job, "grader")))
         return None
-    _note(notices, version.grader.name, version.number, newest.number)
-    return str(newest.pk)
+    return _newest(renewed, notices)
 
 
 def _credit(job: Job, choices: JobChoices, notices: list[str]) -> dict[str, Any]:
@@ -161,19 +161,19 @@ def _offered(
     """The newest version of a grader that the job froze whole."""
     if not frozen:
         return None
-    version = GraderVersion.objects.filter(pk=frozen["version"]).select_related("grader").first()
-    newest = newest_version(version.grader) if version else None
-    kept = _kept(choices.graders, newest.pk) if newest else None
-    if version is None or newest is None or kept is None:
+    renewed = choices.graders.renewed(frozen["version"])
+    if renewed is None:
         notices.append(_gone(what, str(frozen["name"])))
         return None
-    _note(notices, version.grader.name, version.number, newest.number)
-    return str(kept)
+    return _newest(renewed, notices)
 
 
-def _note(notices: list[str], name: str, before: int, now: int) -> None:
+def _newest(renewed: tuple[Version, Version], notices: list[str]) -> str:
+    """The id of what is on offer; a newer version than the job's is told."""
+    before, now = renewed
     if now != before:
-        notices.append(f"{name}: v{before} → v{now}")
+        notices.append(f"{now.name}: v{before.number} → v{now.number}")
+    return now.pk
 
 
 def _gone(what: str, name: str) -> str:

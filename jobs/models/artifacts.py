@@ -59,6 +59,10 @@ class Checkpoint(models.Model):
     def __str__(self) -> str:
         return f"checkpoint {self.step} of {self.run_id}"
 
+    @property
+    def organisation_id(self) -> str:
+        return self.run.job.organisation_id
+
 
 class Adapter(models.Model):
     """The exported adapter and the proof that it is the model that was trained."""

@@ -82,3 +82,7 @@ class Run(Stateful):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id} of {self.job_id}"
+
+    @property
+    def organisation_id(self) -> str:
+        return self.job.organisation_id

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 from django.http import Http404
 
 from hone.accounts.models import Organisation, User
-from hone.accounts.selectors import Need, access_row
+from hone.accounts.selectors import Need, access_row, is_plausible, may
 from jobs.models import (
     BaseModel,
     BaseModelStatus,
@@ -24,6 +26,26 @@ def access_job(user: User | AnonymousUser, job_id: object, *, need: Need = "read
     """The job, if the user may `need` it."""
     rows = Job.objects.select_related("organisation", "base_model", "created_by", "adapter")
     return access_row(rows, user, job_id, need=need)
+
+
+def access_jobs(user: User | AnonymousUser, job_ids: Collection[str]) -> dict[str, Job]:
+    """As many jobs at once, if the user may read them all; one query."""
+    plausible = [job_id for job_id in job_ids if is_plausible(job_id)]
+    rows = Job.objects.select_related(
+        "base_model", "validation_version__dataset", "grader_version__grader"
+    ).in_bulk(plausible)
+    if any(
+        job_id not in rows or not may(user, rows[job_id].organisation_id, "read")
+        for job_id in job_ids
+    ):
+        raise Http404("There is nothing here that you can see.")
+    return rows
+
+
+def access_source(user: User | AnonymousUser, job_id: object) -> Job:
+    """As `access_job`, with the checkpoint it began with, for a job that is made like it."""
+    rows = Job.objects.select_related("base_model", "start_checkpoint__run__job")
+    return access_row(rows, user, job_id)
 
 
 def access_trajectory(
@@ -49,11 +71,9 @@ def access_checkpoint(
     user: User | AnonymousUser, job_id: object, step: int, *, need: Need = "read"
 ) -> Checkpoint:
     """The checkpoint of a step of a job that the user may `need`."""
-    job = access_job(user, job_id, need=need)
-    found = Checkpoint.objects.filter(run__job=job, run__kind="train", step=step).first()
-    if found is None:
-        raise Http404("There is nothing here that you can see.")
-    return found
+    rows = Checkpoint.objects.filter(run__job=str(job_id) if is_plausible(job_id) else None)
+    rows = rows.filter(run__kind=RunKind.TRAIN).select_related("run__job__base_model")
+    return access_row(rows, user, step, need=need, key="step")
 
 
 def access_run(user: User | AnonymousUser, run_id: object, *, need: Need = "read") -> Run:

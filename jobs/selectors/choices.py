@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from graders.models import Grader
-from graders.selectors import judge_list, latest_versions
+from django.db.models import QuerySet
+
+from graders.models import GraderVersion
+from graders.selectors import judge_list
 from hone.accounts.models import Organisation
 from hone.datasets.models import DatasetVersion
-from hone.tools.models import Tool, ToolVersion
+from hone.tools.models import ToolVersion
 from hone.tools.selectors import recording_list
 from jobs.selectors.access import base_models_ready
 
@@ -19,35 +21,61 @@ MOST_VERSIONS = 500
 
 
 @dataclass(frozen=True)
+class Version:
+    """A version of a tool or a grader, `parent`."""
+
+    pk: str
+    parent: str
+    name: str
+    number: int
+
+
+class Versions:
+    """Every version of what is not archived; the newest of each is on offer."""
+
+    def __init__(self, oldest_first: Iterable[Version]) -> None:
+        self._known = {version.pk: version for version in oldest_first}
+        self._newest = {version.parent: version for version in self._known.values()}
+
+    @property
+    def offered(self) -> list[Choice]:
+        """By name."""
+        newest = sorted(self._newest.values(), key=lambda version: (version.name, version.parent))
+        return [(version.pk, f"{version.name} v{version.number}") for version in newest]
+
+    def renewed(self, version_id: str | None) -> tuple[Version, Version] | None:
+        """The version and the newest of the same thing; None where that is archived or gone."""
+        known = self._known.get(version_id or "")
+        return (known, self._newest[known.parent]) if known else None
+
+
+@dataclass(frozen=True)
 class JobChoices:
     """Ids and words for each select of the form."""
 
     base_models: list[Choice]
     datasets: list[Choice]
-    tools: list[Choice]
-    graders: list[Choice]
+    tools: Versions
+    graders: Versions
     judges: list[Choice]
     recordings: list[Choice]
 
 
 def job_choices(organisation: Organisation) -> JobChoices:
-    """All choices, in five queries."""
+    """All choices, in six queries."""
     return JobChoices(
         base_models=[(model.pk, _model_words(model)) for model in base_models_ready()],
         datasets=_datasets(organisation),
-        tools=_tools(organisation),
-        graders=[(version.pk, str(version)) for version in latest_versions(organisation)],
+        tools=_versions(ToolVersion.objects.filter(tool__organisation=organisation), "tool"),
+        graders=_versions(
+            GraderVersion.objects.filter(grader__organisation=organisation), "grader"
+        ),
         judges=_judges(organisation),
         recordings=[
             (row.pk, f"recording {row.name} · {row.entries} answers")
             for row in recording_list(organisation)
         ],
     )
-
-
-def newest_version(parent: Tool | Grader) -> Any:
-    """What is offered of a tool or a grader; None where it is archived."""
-    return None if parent.archived else parent.versions.order_by("-number").first()
 
 
 def _judges(organisation: Organisation) -> list[Choice]:
@@ -71,15 +99,10 @@ def _datasets(organisation: Organisation) -> list[Choice]:
     ]
 
 
-def _tools(organisation: Organisation) -> list[Choice]:
-    rows = ToolVersion.objects.filter(tool__organisation=organisation, tool__archived=False)
-    newest = _newest(rows.select_related("tool").order_by("tool__name", "number"))
-    return [(version.pk, f"{version.tool.name} v{version.number}") for version in newest]
-
-
-def _newest(versions: Iterable[ToolVersion]) -> list[ToolVersion]:
-    last = {version.tool_id: version for version in versions}
-    return list(last.values())
+def _versions(rows: QuerySet[Any], parent: str) -> Versions:
+    kept = rows.filter(**{f"{parent}__archived": False}).order_by("number")
+    fields = ("pk", f"{parent}_id", f"{parent}__name", "number")
+    return Versions(Version(*found) for found in kept.values_list(*fields))
 
 
 def _model_words(model: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Max, OuterRef, QuerySet, Subquery
 from django.http import Http404
 
 from hone.accounts.models import Organisation, User
@@ -33,6 +34,13 @@ def job_mark(job: Job) -> Mark:
     return _mark(Run.objects.filter(job=job))
 
 
+def run_mark(run: Any, status: str) -> Mark:
+    """The mark of a job by its leading run, as `with_mark` reads it."""
+    at = run.progress
+    phase = f"{at.get('phase', '')}.{at.get('done', '')}" if at else ""
+    return Mark(run.last_step, status, run.desired, run.event or 0, phase or run.queue)
+
+
 def access_mark(user: User | AnonymousUser, job_id: str) -> Mark:
     """The mark of a job that the user may read; raises as `access_job` does."""
     mine = seen_by(Run.objects.filter(job_id=job_id), user, organisation="job__organisation")
@@ -51,12 +59,14 @@ def jobs_mark(organisation: Organisation) -> str:
 
 
 def _mark(runs: QuerySet[Run]) -> Mark:
-    rows = runs.filter(kind__in=LEADING)
-    rows = rows.annotate(event=_newest_event("job"), queue=queue_mark())
-    fields = ("last_step", "job__status", "desired", "event", "progress", "queue")
-    step, status, wanted, event, progress, queue = rows.values_list(*fields).get()
-    phase = f"{progress.get('phase', '')}.{progress.get('done', '')}" if progress else ""
-    return Mark(step=step, status=status, wanted=wanted, event=event or 0, phase=phase or queue)
+    rows = with_mark(runs.filter(kind__in=LEADING)).annotate(stands=F("job__status"))
+    run = rows.only("last_step", "desired", "progress").get()
+    return run_mark(run, run.stands)
+
+
+def with_mark(runs: QuerySet[Run]) -> QuerySet[Any]:
+    """Adds what `run_mark` needs of the job beside its run."""
+    return runs.annotate(event=_newest_event("job"), queue=queue_mark())
 
 
 def _newest_event(job: str) -> Subquery:

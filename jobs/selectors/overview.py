@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from math import sqrt
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.db.models.functions import Now
+from django.db.models import Q, Subquery
 
 from hone.core import figures
-from jobs.engine.intervals import student
-from jobs.models import Job, JobStep, Run, RunKind, Status, StepBucket, Trajectory
+from jobs.models import Job, JobStep, Run, Status, StepBucket, Trajectory
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
+from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import SIZES
-from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of, with_halt
+from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of
+from jobs.workbench.measures import Estimate, paired_difference
 
 NEWEST = 120
 """Steps that the figures and their trends are made of; there may be many more."""
-_LOST = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Overview:
     verdict: str
     tiles: list[Tile]
     steps: list[JobStep]
-    """See `glance_steps`."""
+    """The newest ones, after the base model's and the last evaluated one."""
     focus: JobStep | None = None
     """The step that the tiles show, where one was asked for and there is such a step."""
     phase: dict[str, Any] = field(default_factory=dict)
@@ -58,16 +56,13 @@ class Overview:
     """It has trained, and no step had anything to learn from."""
 
 
-def job_overview(job: Job, *, focus: int | None = None) -> Overview:
+def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
     """The state of a job in plain words, written from its data; the tiles of the step `focus`."""
+    job, run = lead.job, lead.run
     stopped = job.status in {Status.PAUSED, Status.FAILED}
-    found = with_halt(Run.objects.all()) if stopped else Run.objects.all()
-    runs = found.annotate(lost=ExpressionWrapper(_LOST, output_field=BooleanField()))
-    run = runs.get(job=job, kind=RunKind.TRAIN)
-    steps = glance_steps(run)
+    steps, shown = _steps(run, focus)
     trained, silent = _signal_counts(run, steps)
     running = job.status == Status.RUNNING
-    shown = _focus(run, steps, focus)
     return Overview(
         verdict=_verdict(job, run, steps, trained, silent),
         tiles=_tiles(steps, shown, job.origin),
@@ -75,7 +70,7 @@ def job_overview(job: Job, *, focus: int | None = None) -> Overview:
         focus=shown,
         phase=run.progress if running else {},
         wanted=run.desired if running and run.desired != "run" else "",
-        recovering=running and run.status == Status.RUNNING and run.lost,
+        recovering=running and run.status == Status.RUNNING and lead.lost,
         pause_text=_pause_text(run),
         pause=pause_of(job, run) if stopped else None,
         queue=queue_of(job),
@@ -85,21 +80,26 @@ def job_overview(job: Job, *, focus: int | None = None) -> Overview:
     )
 
 
-def glance_steps(run: Run) -> list[JobStep]:
-    """The newest steps, oldest first, after the base model's and the last evaluated one."""
-    rows = JobStep.objects.filter(run=run)
-    newest = list(rows.order_by("-step")[:NEWEST])[::-1]
-    if len(newest) < NEWEST or not newest[0].step:
-        return newest
-    older = {step.step: step for step in rows.filter(step=0)}
-    if not any(_of(step, "validation", "reward_mean") is not None for step in newest):
-        evaluated = StepBucket.objects.filter(
-            run=run, size=SIZES[0], validation_reward__isnull=False
-        )
-        for first, last in evaluated.order_by("-first").values_list("first", "last")[:1]:
-            found = rows.filter(step__gte=first, step__lte=last).order_by("step")
-            older |= {step.step: step for step in found if step.metrics.get("validation")}
-    return [*(older[step] for step in sorted(older) if step < newest[0].step), *newest]
+def _steps(run: Run, focus: int | None) -> tuple[list[JobStep], JobStep | None]:
+    """The newest steps, oldest first, after the base model's and the last evaluated one; and the
+    step `focus`. One query, however many steps there are."""
+    evaluated = StepBucket.objects.filter(
+        run=run, size=SIZES[0], validation_reward__isnull=False
+    ).order_by("-first")
+    wanted = Q(step=0) | Q(step__gt=run.last_step - NEWEST)
+    wanted |= Q(
+        step__gte=Subquery(evaluated.values("first")[:1]),
+        step__lte=Subquery(evaluated.values("last")[:1]),
+    )
+    if focus is not None:
+        wanted |= Q(step=focus)
+    found = list(JobStep.objects.filter(wanted, run=run).order_by("step"))
+    newest, older = found[-NEWEST:], found[:-NEWEST]
+    kept = [step for step in older if step.step == 0]
+    if not any(step.metrics.get("validation") for step in newest):
+        kept += [step for step in older if step.step and step.metrics.get("validation")][-1:]
+    shown = next((step for step in found if step.step == focus), None)
+    return [*kept, *newest], shown
 
 
 def _signal_counts(run: Run, steps: list[JobStep]) -> tuple[int, int]:
@@ -158,35 +158,29 @@ def _reward_sentence(job: Job, run: Run, steps: list[JobStep]) -> str:
     before = figures.reward(_of(base, "validation", "reward_mean"))
     change = _paired_change(run, base.step, last.step)
     text = f"Validation reward {now} at step {last.step}, {job.origin} {before}"
-    if change is None:
+    if change is None or change.low is None or change.high is None:
         return f"{text}."
-    middle, half, tasks = change
     trend = (
         "Rising."
-        if middle - half > 0
+        if change.low > 0
         else "Falling."
-        if middle + half < 0
+        if change.high < 0
         else ("No change that these tasks can show.")
     )
-    low, high = figures.signed(middle - half), figures.signed(middle + half)
-    return (
-        f"{text} ({figures.signed(middle)}, 95 % interval {low} to {high}, {tasks} tasks). {trend}"
-    )
+    middle, low, high = map(figures.signed, (change.value, change.low, change.high))
+    return f"{text} ({middle}, 95 % interval {low} to {high}, {change.n} tasks). {trend}"
 
 
-def _paired_change(run: Run, first: int, last: int) -> tuple[float, float, int] | None:
-    """Mean change by task, half of its 95 % interval, and the number of tasks."""
+def _paired_change(run: Run, first: int, last: int) -> Estimate | None:
+    """Mean change by task."""
     rewards: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     graded = Trajectory.objects.filter(
         run=run, step__in=(first, last), split="validation", reward__isnull=False
     )
     for step, row, reward in graded.values_list("step", "row", "reward"):
         rewards[row][step].append(float(reward or 0.0))
-    changes = [mean(by[last]) - mean(by[first]) for by in rewards.values() if len(by) == 2]
-    if len(changes) < 2:
-        return None
-    half = student(len(changes) - 1) * stdev(changes) / sqrt(len(changes))
-    return mean(changes), half, len(changes)
+    both = [by for by in rewards.values() if len(by) == 2]
+    return paired_difference([mean(by[first]) for by in both], [mean(by[last]) for by in both])
 
 
 def _trained(steps: list[JobStep]) -> list[JobStep]:
@@ -205,13 +199,6 @@ def _signal_sentence(steps: list[JobStep], trained: int, silent: int) -> str:
             "trajectory, or choose tasks that the base model solves sometimes."
         )
     return f"{silent} of {trained} training steps had no learning signal."
-
-
-def _focus(run: Run, steps: list[JobStep], focus: int | None) -> JobStep | None:
-    if focus is None:
-        return None
-    at_hand = next((step for step in steps if step.step == focus), None)
-    return at_hand or JobStep.objects.filter(run=run, step=focus).first()
 
 
 def _tiles(steps: list[JobStep], focus: JobStep | None, origin: str) -> list[Tile]:

@@ -8,15 +8,15 @@ from django.http import Http404
 
 from graders.models import GraderVersion
 from hone.accounts.models import Organisation, User
-from hone.accounts.selectors import Need
+from hone.accounts.selectors import Need, access_row
 from hone.datasets.models import DatasetVersion
 from jobs.models import BaseModel, Job, Purpose, Status
-from jobs.selectors.access import access_job
 
 
 def access_preflight(user: User | AnonymousUser, job_id: object, *, need: Need = "read") -> Job:
     """The job of a preflight, if the user may `need` it; a job that trains is as an absent one."""
-    job = access_job(user, job_id, need=need)
+    rows = Job.objects.select_related("base_model", "created_by", "preflight", "grader_version")
+    job = access_row(rows, user, job_id, need=need)
     if job.purpose != Purpose.PREFLIGHT:
         raise Http404("There is nothing here that you can see.")
     return job

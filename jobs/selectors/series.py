@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Q
 
 from jobs.models import Job, JobStep, RunKind, StepBucket
 from jobs.selectors.rollup import (
@@ -79,9 +79,12 @@ def job_series(
     figure. Reads 800 rows at most, or none where all `steps` are at hand.
     """
     if steps is not None:
-        size, points = 1, [(each.step, cells(step_figures(each.metrics))) for each in steps]
-    else:
-        size, points = series_points(job, first, last)
+        return columns_of(1, [(each.step, cells(step_figures(each.metrics))) for each in steps])
+    return columns_of(*series_points(job, first, last))
+
+
+def columns_of(size: int, points: Points) -> dict[str, Any]:
+    """As `job_series`, of the points of its view."""
     series: dict[str, Any] = {"step": [step for step, _ in points], "size": size}
     for column, name in _PLAIN.items():
         series[column] = _column(points, name, LAST)
@@ -104,25 +107,33 @@ _COUNTS = {"errors": "errors.", "faults": "faults.", "ungraded_causes": "ungrade
 
 def series_points(job: Job, first: int | None, last: int | None) -> tuple[int, Points]:
     """The size of a bucket and the points of a view: (last step, figures), oldest first."""
-    steps = JobStep.objects.filter(run__job=job, run__kind=RunKind.TRAIN)
-    newest = job.last_step
-    if newest < 0:
-        newest = steps.aggregate(newest=Max("step"))["newest"] or 0
-    low, high = max(0, first or 0), newest if last is None else min(last, newest)
-    size = bucket_size(high - low + 1)
-    stored = stored_size(size)
-    if stored == 1:
-        rows = steps.filter(step__gte=low, step__lte=high).order_by("step")
-        found = [
-            (step, step, cells(step_figures(metrics)))
-            for step, metrics in rows.values_list("step", "metrics")
-        ]
-    else:
-        buckets = StepBucket.objects.filter(
-            run__job=job, run__kind=RunKind.TRAIN, size=stored, first__lte=high, last__gte=low
-        )
-        found = list(buckets.order_by("first").values_list("first", "last", "figures"))
-    return size, buckets_of(found, size)
+    return points_of([job], first, last)[job.pk]
+
+
+def points_of(
+    jobs: Sequence[Job], first: int | None = None, last: int | None = None
+) -> dict[str, tuple[int, Points]]:
+    """As `series_points`, of each job; two queries, one of steps and one of buckets, at most."""
+    sizes: dict[str, int] = {}
+    of_steps, of_buckets = Q(), Q()
+    for job in jobs:
+        low, high = max(0, first or 0), job.last_step if last is None else min(last, job.last_step)
+        sizes[job.pk] = bucket_size(high - low + 1)
+        stored = stored_size(sizes[job.pk])
+        if stored == 1:
+            of_steps |= Q(run__job=job, step__gte=low, step__lte=high)
+        else:
+            of_buckets |= Q(run__job=job, size=stored, first__lte=high, last__gte=low)
+    found: dict[str, list[tuple[int, int, Figures]]] = {job.pk: [] for job in jobs}
+    if of_steps:
+        steps = JobStep.objects.filter(of_steps, run__kind=RunKind.TRAIN).order_by("step")
+        for job_id, step, metrics in steps.values_list("run__job", "step", "metrics"):
+            found[job_id].append((step, step, cells(step_figures(metrics))))
+    if of_buckets:
+        buckets = StepBucket.objects.filter(of_buckets, run__kind=RunKind.TRAIN).order_by("first")
+        for job_id, *bucket in buckets.values_list("run__job", "first", "last", "figures"):
+            found[job_id].append((bucket[0], bucket[1], bucket[2]))
+    return {pk: (size, buckets_of(found[pk], size)) for pk, size in sizes.items()}
 
 
 def _names(points: Points, prefix: str) -> list[str]:

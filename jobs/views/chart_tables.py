@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from hone.core import figures
 from jobs.views.charts import Chart
+from jobs.views.shown_charts import WRITERS
 
 MOST_ROWS = 50
-WRITERS: dict[str, Callable[[float | None], str]] = {
-    "reward": figures.reward,
-    "decimal": figures.decimal,
-    "small": figures.small,
-    "share": figures.share,
-    "count": figures.count,
-    "seconds": figures.duration,
-}
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,7 @@ def chart_table(chart: Chart) -> ChartTable:
         if any(line.values[at] is not None for line in chart.series)
     ]
     shown = spaced(filled)
-    write = WRITERS.get(chart.unit, figures.small)
+    write = WRITERS[chart.unit]
     return ChartTable(
         heads=tuple(line.label for line in chart.series),
         rows=tuple(

@@ -54,6 +54,7 @@ class Chart:
     """`kind` is line or stack; `unit` names how its numbers are written.
 
     `first` and `last` are the ends of the axis of steps, where they are not those of the points.
+    `axis` names what `steps` are of, and `axis_unit` how they are written.
     `log`: the axis of values counts in powers of ten. `help` explains a term of the field.
     """
 
@@ -70,6 +71,8 @@ class Chart:
     last: int | None = None
     log: bool = False
     help: str = ""
+    axis: str = "step"
+    axis_unit: str = "count"
 
     @property
     def has_data(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from django.http import HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -21,12 +21,15 @@ from hone.core.errors import UserError
 from jobs.forms.compare import AXES, FEWEST, MOST, Wanted, axis, number, place, wanted
 from jobs.forms.filters import address
 from jobs.models import Job
-from jobs.selectors import access_job, job_list
-from jobs.selectors.compare.curves import curve
+from jobs.selectors import job_list
+from jobs.selectors.access import access_jobs
+from jobs.selectors.compare.curves import curves_of
 from jobs.selectors.compare.differences import differences, same_measure
 from jobs.selectors.compare.paired import Pair, paired, quadrants, signs
 from jobs.selectors.compare.sides import Side, figure, sides
 from jobs.selectors.compare.tasks import Results, results
+from jobs.views.chart_files import chart_file
+from jobs.views.charts import Chart
 from jobs.views.compare_charts import (
     change_scatter,
     colour,
@@ -35,9 +38,12 @@ from jobs.views.compare_charts import (
     moves,
     place_words,
     scatter,
+    shown_compared,
     spread,
 )
 from jobs.views.compare_task import task_side_by_side
+from jobs.views.shown_charts import ShownChart
+from jobs.workbench.measures import paired_difference
 
 MOST_CHOICES = 50
 MOST_TASKS = 50
@@ -85,13 +91,32 @@ def compare_page(request: MemberRequest) -> HttpResponse:
     """The comparison; or, with fewer than two jobs or a bad address, what to choose."""
     try:
         asked = wanted(request.GET)
-        chosen = [(access_job(request.user, each.job_id), each.step) for each in asked]
-        found = sides(chosen)
+        found = _sides(request, asked)
     except UserError as error:
         return _choose(request, [], error.message, status=400)
     if len(found) < FEWEST or "choose" in request.GET:
         return _choose(request, asked, "", status=200)
     return render(request, "jobs/compare.html", _compared(request, found))
+
+
+@require_GET
+def compare_chart(request: MemberRequest, key: str, form: str) -> HttpResponse:
+    """One chart of the comparison at the same query, as CSV or as a picture."""
+    try:
+        found = _sides(request, wanted(request.GET))
+    except UserError as error:
+        raise Http404(error.message) from error
+    solo = place(request.GET, "solo", most=len(found))
+    charts = compared_charts(found, curves_of(found), axis(request.GET), solo=solo)
+    chart = next((chart for chart in charts if chart.key == key), None)
+    if chart is None or not found:
+        raise Http404("A comparison has no such chart.")
+    return chart_file(chart, form, f"compare-{key}")
+
+
+def _sides(request: MemberRequest, asked: Sequence[Wanted]) -> list[Side]:
+    jobs = access_jobs(request.user, {each.job_id for each in asked})
+    return sides([(jobs[each.job_id], each.step) for each in asked])
 
 
 def _choose(
@@ -111,29 +136,35 @@ def _compared(request: MemberRequest, found: list[Side]) -> dict[str, Any]:
     query = request.GET
     chosen_axis = axis(query)
     solo = place(query, "solo", most=len(found))
-    curves = [curve(side) for side in found]
-    charts = compared_charts(found, curves, chosen_axis, solo=solo)
+    curves = curves_of(found)
     places = [(side.run_id, step) for side in found for step in (0, side.focus) if step is not None]
     tasks = results(places)
-    apart = differences([side.job for side in found])
+    apart, unlike = differences([side.job for side in found]), _unlike(request, found)
+    charts = compared_charts(found, curves, chosen_axis, solo=solo)
+    warning = "not the same measure" if unlike else ""
     return {
         "sides": [_row(query, at, side, solo) for at, side in enumerate(found)],
         "names": [side.name for side in found],
         "verdict": _verdict(found),
         "axes": [(word, address(query, x=key), key == chosen_axis) for key, word in AXES],
         "axis": chosen_axis,
-        "charts": charts,
-        "chart_data": {
-            "places": place_words(curves, chosen_axis),
-            "charts": [chart.data for chart in charts],
-        },
+        "charts": [_shown(query, chart, warning) for chart in charts],
+        "places": place_words(curves, chosen_axis),
         "solo": solo,
         "all_address": address(query, solo=None),
         "scatters": _scatters(found, tasks),
         "apart": apart,
-        "unlike": _unlike(request, found),
+        "unlike": unlike,
         **_paired(query, found, tasks),
     }
+
+
+def _shown(query: QueryDict, chart: Chart, warning: str) -> ShownChart:
+    csv, svg = (
+        f"{reverse('compare-chart', args=[chart.key, form])}?{query.urlencode()}"
+        for form in ("csv", "svg")
+    )
+    return shown_compared(chart, csv=csv, svg=svg, warning=warning)
 
 
 def _row(query: QueryDict, at: int, side: Side, solo: int | None) -> SideRow:
@@ -236,6 +267,9 @@ def _paired(
         **context,
         "pairs": len(pairs),
         "signs": signs(pairs),
+        "difference": paired_difference(
+            [pair.before for pair in pairs], [pair.after for pair in pairs]
+        ),
         "not_paired": len(left.keys() | right.keys()) - len(pairs),
         "grid": _grid(query, counts, quadrant),
         "change_picture": change_scatter(pairs),

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from hone.core import figures
-from jobs.selectors.compare.curves import Aligned, Curve, aligned
+from jobs.forms.compare import AXES
+from jobs.selectors.compare.curves import Curve, aligned
 from jobs.selectors.compare.paired import Pair
 from jobs.selectors.compare.sides import Side, figure
 from jobs.selectors.compare.tasks import Results
-from jobs.views.chart_tables import WRITERS, spaced
 from jobs.views.charts import Chart, Series, Value
-from jobs.views.shown_charts import LEVEL, ShownChart, shown_chart
+from jobs.views.shown_charts import LEVEL, WRITERS, ShownChart, shown_chart
 
 WIDE, HIGH, EDGE = 320, 200, 10
 DUMBBELL = 160
@@ -46,26 +45,8 @@ KINDS = (
     _Kind("tokens", "Tokens p95, validation", "Which one runs on?", "count",
           "validation_tokens_p95"),
 )  # fmt: skip
-_AXIS_WRITE: Mapping[str, Write] = {
-    "step": figures.count,
-    "tokens": figures.count,
-    "wall": figures.duration,
-    "hours": figures.duration,
-}
-
+_AXIS_UNITS = {"step": "count", "tokens": "count", "wall": "seconds", "hours": "seconds"}
 _PLACE_WORDS = {"step": "step {}", "tokens": "{} tokens", "wall": "{}", "hours": "{} worked"}
-
-
-@dataclass(frozen=True)
-class ComparedChart:
-    """A chart with the ends of its axis and the table of its numbers."""
-
-    shown: ShownChart
-    data: dict[str, Any]
-    first: str
-    last: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def colour(at: int) -> str:
@@ -75,14 +56,14 @@ def colour(at: int) -> str:
 
 def compared_charts(
     sides: Sequence[Side], curves: Sequence[Curve], axis: str, *, solo: int | None
-) -> list[ComparedChart]:
+) -> list[Chart]:
     """All curves on one axis; with `solo` only one job's, on the same scale."""
     return [_compared(kind, sides, curves, axis, solo) for kind in KINDS]
 
 
 def place_words(curves: Sequence[Curve], axis: str) -> list[str]:
     """How the crosshair names each place of the axis, which all charts share."""
-    write = _AXIS_WRITE[axis]
+    write = WRITERS[_AXIS_UNITS[axis]]
     return [_PLACE_WORDS[axis].format(write(x)) for x in aligned(curves, "step", axis).places]
 
 
@@ -96,13 +77,9 @@ def _is_point(values: Sequence[Value]) -> bool:
     return sum(value is not None for value in values) == 1
 
 
-def _short(value: Value) -> Value:
-    return None if value is None else float(f"{value:.6g}")
-
-
 def _compared(
     kind: _Kind, sides: Sequence[Side], curves: Sequence[Curve], axis: str, solo: int | None
-) -> ComparedChart:
+) -> Chart:
     found = aligned(curves, kind.column, axis)
     lines = [
         _line(side.name, colour(at), found.values[at])
@@ -116,7 +93,7 @@ def _compared(
         for value in values
         if value is not None
     ]
-    chart = Chart(
+    return Chart(
         key=kind.key,
         title=kind.title,
         question=kind.question,
@@ -125,19 +102,8 @@ def _compared(
         series=(*lines, *levels),
         low=min([0.0, *known]),
         high=max([1.0, *known]) if kind.unit == "reward" else max(known, default=None),
-    )
-    write, place = WRITERS[kind.unit], _AXIS_WRITE[axis]
-    return ComparedChart(
-        shown=replace(shown_chart(chart), caption=_caption(kind, lines, write)),
-        data={
-            "key": kind.key,
-            "unit": kind.unit,
-            "values": [[_short(value) for value in line.values] for line in chart.series],
-        },
-        first=place(found.places[0]) if found.places else "",
-        last=place(found.places[-1]) if found.places else "",
-        heads=tuple(line.label for line in lines),
-        rows=_table(found, lines, place, write),
+        axis=dict(AXES)[axis],
+        axis_unit=_AXIS_UNITS[axis],
     )
 
 
@@ -162,26 +128,12 @@ def _base_levels(kind: _Kind, sides: Sequence[Side], solo: int | None, places: i
     ]
 
 
-def _caption(kind: _Kind, lines: Sequence[Series], write: Write) -> str:
-    newest = [
-        (line.label, next((value for value in reversed(line.values) if value is not None), None))
-        for line in lines
-    ]
-    said = [f"{label} {write(value)}" for label, value in newest if value is not None]
-    return f"{kind.title}, newest: {', '.join(said)}." if said else f"{kind.title}: no data yet."
-
-
-def _table(
-    found: Aligned, lines: Sequence[Series], place: Write, write: Write
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Places where a job has a value, at most so many, evenly chosen with the first and last."""
-    filled = [
-        at for at in range(len(found.places)) if any(line.values[at] is not None for line in lines)
-    ]
-    return tuple(
-        (place(found.places[at]), tuple(write(line.values[at]) for line in lines))
-        for at in spaced(filled)
-    )
+def shown_compared(chart: Chart, *, csv: str, svg: str, warning: str) -> ShownChart:
+    """As the page shows it; `warning` is of the rewards."""
+    ends = [WRITERS[chart.axis_unit](place) for place in (chart.steps or (0,))]
+    is_reward = chart.key == "reward"
+    shown = shown_chart(chart, csv=csv, svg=svg, wide=is_reward)
+    return replace(shown, ends=(ends[0], ends[-1]), warning=warning if is_reward else "")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from jobs.forms.new_job import NewJobForm
 from jobs.forms.prefill import Clone, clone_job, fork_job, rebase_job
 from jobs.forms.preflight import PreflightForm
 from jobs.models import Checkpoint, Job
-from jobs.selectors import access_checkpoint, access_job
-from jobs.selectors.access import checkpoint_of
+from jobs.selectors import access_checkpoint
+from jobs.selectors.access import access_source, checkpoint_of
 from jobs.selectors.choices import JobChoices, job_choices
 from jobs.services.checks import job_checks
 from jobs.services.create import job_create
@@ -114,27 +114,28 @@ def _first(request: MemberRequest, organisation: Organisation) -> HttpResponse:
     """The form as it opens: empty, or filled in from an old job, with what became of its parts."""
     choices = job_choices(organisation)
     clone = _clone(request, choices)
-    initial = dict(clone.values)
+    initial = dict(clone.values) if clone else {}
     for key, field in (("dataset", "train_version"), ("base", "base_model")):
         if request.GET.get(key):
             initial[field] = request.GET[key]
     form = NewJobForm(initial=initial, choices=choices)
-    return _show(request, organisation, form, notices=clone.notices)
+    return _show(request, organisation, form, clone=clone)
 
 
-def _clone(request: MemberRequest, choices: JobChoices) -> Clone:
-    source, step = _source(request), request.GET.get("checkpoint", "")
-    if source is None:
-        return Clone({}, [])
-    if step.isdecimal() and len(step) < 10:
-        checkpoint = access_checkpoint(request.user, source.pk, int(step), need="write")
+def _clone(request: MemberRequest, choices: JobChoices) -> Clone | None:
+    given, step = request.GET.get("from"), request.GET.get("checkpoint", "")
+    if given and step.isdecimal() and len(step) < 10:
+        checkpoint = access_checkpoint(request.user, given, int(step), need="write")
         return fork_job(checkpoint, choices)
+    source = _source(request)
+    if source is None:
+        return None
     return (rebase_job if request.GET.get("rebase") else clone_job)(source, choices)
 
 
 def _source(request: MemberRequest) -> Job | None:
     given = request.GET.get("from")
-    return access_job(request.user, given) if given else None
+    return access_source(request.user, given) if given else None
 
 
 def _show(
@@ -144,15 +145,15 @@ def _show(
     *,
     checked: Checked | None = None,
     problems: list[Check] | None = None,
-    notices: list[str] | None = None,
+    clone: Clone | None = None,
     status: int = 200,
 ) -> HttpResponse:
     choices = form.offered
     options = _options(form, checked)
     context = {
         "form": form,
-        "source": _source(request),
-        "start": _beginning(organisation, form),
+        "source": clone.source if clone else _source(request),
+        "start": _beginning(organisation, form, clone),
         "rebased": bool(request.GET.get("rebase")),
         "has_models": bool(choices.base_models),
         "has_datasets": bool(choices.datasets),
@@ -160,14 +161,19 @@ def _show(
         "main_options": [each for each in options if each["main"]],
         "more_options": [each for each in options if not each["main"]],
         "problems": problems or [],
-        "notices": notices or [],
+        "notices": clone.notices if clone else [],
         **_checks(request, checked),
     }
     return render(request, "jobs/new.html", context, status=status)
 
 
-def _beginning(organisation: Organisation, form: NewJobForm) -> Checkpoint | None:
-    """The checkpoint that the form, as it stands, begins with."""
+def _beginning(
+    organisation: Organisation, form: NewJobForm, clone: Clone | None
+) -> Checkpoint | None:
+    """The checkpoint that the form, as it stands, begins with; a foreign one is none."""
+    if clone is not None:
+        is_ours = clone.source.organisation_id == organisation.pk
+        return clone.start if is_ours else None
     given = str(form["start_checkpoint"].value() or "")
     return checkpoint_of(organisation, int(given)) if given.isdecimal() else None
 

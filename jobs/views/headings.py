@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from hone.accounts.requests import may_here
+from hone.accounts.selectors import may
 from jobs.models import Job, Status
-from jobs.selectors.marks import job_mark
+from jobs.selectors.marks import Mark, job_mark
 from jobs.words import STATUS_ICONS
 
 TABS = (
@@ -57,9 +57,9 @@ def job_badge(job: Job, wanted: str = "") -> Badge:
     return Badge(icon, word, tone)
 
 
-def heading(request: HttpRequest, job: Job, here: str) -> dict[str, Any]:
-    """The context that each page of a job shares."""
-    mark = job_mark(job)
+def heading(request: HttpRequest, job: Job, here: str, mark: Mark | None = None) -> dict[str, Any]:
+    """The context that each page of a job shares; `mark` where it was read already."""
+    mark = mark or job_mark(job)
     return {
         "job": job,
         "badge": job_badge(job, mark.wanted),
@@ -82,7 +82,7 @@ def home(job: Job) -> str:
 
 def actions(request: HttpRequest, job: Job, wanted: str) -> dict[str, Any]:
     """Which buttons to show; whoever may only read sees none."""
-    writes = may_here(request, job.organisation_id, "write")
+    writes = may(request.user, job.organisation_id, "write")
     open_ = writes and not job.is_final and wanted != "cancel"
     pausing = job.status == Status.RUNNING and wanted == "pause"
     return {

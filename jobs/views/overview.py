@@ -16,12 +16,14 @@ from hone.core.htmx import target, vary
 from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview, job_series
-from jobs.selectors.attention import job_alarms, job_halts, kept_steps
+from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
+from jobs.selectors.leads import Lead, access_lead
 from jobs.selectors.marks import access_mark
 from jobs.selectors.usage import job_sums
 from jobs.views.attention import attention
 from jobs.views.chart_address import Asked, chart_asked, toolbar, whole_number
+from jobs.views.chart_files import chart_file
 from jobs.views.charts import FEW_POINTS, Chart, after, thinned
 from jobs.views.costs import cost_sentence
 from jobs.views.credit import job_credit_sentence
@@ -30,7 +32,6 @@ from jobs.views.job_charts import job_charts
 from jobs.views.shown_charts import ShownChart, shown_chart
 from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
 from jobs.views.strip import strip
-from jobs.views.svg import standalone
 from jobs.views.tiles import shown_tiles
 from jobs.views.waits import halt
 from jobs.words import PHASE_WORDS
@@ -50,11 +51,11 @@ TABLE_ROWS = 50
 @require_GET
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
-    job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    lead = access_lead(request.user, job_id)
+    if lead.job.is_preflight:
+        return redirect("preflight", job_id)
     template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
-    return vary(render(request, template, _overview(request, job)))
+    return vary(render(request, template, _overview(request, lead)))
 
 
 @require_GET
@@ -63,14 +64,15 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     mark, since = access_mark(request.user, job_id), request.GET.get("since", "")
     if since == str(mark):
         return HttpResponse(status=204)
-    job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight-pulse", job.pk)
+    lead = access_lead(request.user, job_id)
+    if lead.job.is_preflight:
+        return redirect("preflight-pulse", job_id)
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
     tab = request.GET.get("tab", "")
-    glance = heading(request, job, tab) if tab in INSIGHT_TABS else _glance(request, job)
-    template = "jobs/tab_pulse.html" if tab in INSIGHT_TABS else "jobs/job_pulse.html"
+    is_tab = tab in INSIGHT_TABS
+    glance = heading(request, lead.job, tab, lead.mark) if is_tab else _glance(request, lead)
+    template = "jobs/tab_pulse.html" if is_tab else "jobs/job_pulse.html"
     response = render(request, template, {**glance, "announce": is_new_state, "mark": mark})
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
@@ -107,19 +109,8 @@ def job_chart(request: MemberRequest, job_id: str, key: str, form: str) -> HttpR
     chart = charts.get(key)
     if chart is None:
         raise Http404
-    name = f"{job.pk}-{key}.{form}"
-    if form == "svg":
-        answer = HttpResponse(standalone(chart), content_type="image/svg+xml")
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        return answer
-    if form == "csv":
-        answer = HttpResponse(content_type="text/csv; charset=utf-8")
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        writer = csv.writer(answer)
-        writer.writerow(cells(["step", *(line.label for line in chart.series)]))
-        values = zip(chart.steps, *(line.exact for line in chart.series), strict=True)
-        writer.writerows(values)
-        return answer
+    if form != "table":
+        return chart_file(chart, form, f"{job.pk}-{key}")
     context = {**heading(request, job, "overview"), "chart": shown_chart(chart)}
     fragment = target(request) == f"rows-{key}"
     template = "jobs/chart_table.html" if fragment else "jobs/chart_page.html"
@@ -139,11 +130,11 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     return response
 
 
-def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
-    focus = whole_number(request.GET.get("step", ""))
-    overview = job_overview(job, focus=focus)
+def _glance(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    job, focus = lead.job, whole_number(request.GET.get("step", ""))
+    overview = job_overview(lead, focus=focus)
     spent = job_sums(job)
-    shared = heading(request, job, "overview")
+    shared = heading(request, job, "overview", lead.mark)
     return {
         **shared,
         "overview": overview,
@@ -159,18 +150,18 @@ def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
     }
 
 
-def _overview(request: HttpRequest, job: Job) -> dict[str, Any]:
-    glance = _glance(request, job)
+def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    job, glance = lead.job, _glance(request, lead)
     asked = chart_asked(request, job)
     steps = glance["overview"].steps
     known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
     columns = job_series(job, first=asked.first, last=asked.last, steps=known)
     charts = job_charts(columns, asked.view(job, columns))
-    raised = job_alarms(job, request.user)
+    told = job_told(job, request.user)
     return {
         **glance,
-        "attention": attention(job, raised),
-        "strip": strip(job, columns, asked, raised, kept_steps(job), job_halts(job)),
+        "attention": attention(job, told.alarms),
+        "strip": strip(job, columns, asked, told),
         "charts": [
             job_shown_chart(job, chart, asked, wide=not at) for at, chart in enumerate(charts)
         ],

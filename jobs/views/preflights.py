@@ -19,7 +19,7 @@ from hone.core.errors import UserError
 from hone.core.htmx import target, vary
 from jobs.models import Job, Run, RunKind, Status
 from jobs.selectors import queue_of
-from jobs.selectors.marks import job_mark
+from jobs.selectors.marks import job_mark, run_mark, with_mark
 from jobs.selectors.preflights import access_preflight, preflight_list
 from jobs.views.headings import Badge, heading, job_badge
 from jobs.words import PHASE_WORDS
@@ -133,13 +133,14 @@ def preflight_narrow(request: MemberRequest, job_id: str) -> HttpResponse:
 
 
 def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
-    run = Run.objects.get(job=job, kind=RunKind.PREFLIGHT)
+    runs = with_mark(Run.objects.all())
+    run = runs.get(job=job, kind=RunKind.PREFLIGHT)
     running = job.status == Status.RUNNING
     progress = run.progress if running else {}
     return {
-        **heading(request, job, "overview"),
+        **heading(request, job, "overview", run_mark(run, job.status)),
         "preflight": job.preflight,
-        "report": preflight_report(job),
+        "report": preflight_report(job, run),
         "progress": progress,
         "phase": PHASES.get(progress.get("phase", ""), ""),
         "pause_text": run.pause_text if run.status == Status.PAUSED else "",

@@ -7,7 +7,7 @@ draws all of a page, with one focus step, inside an element with `data-charts` (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from jobs.views.svg import bounds, picture
 LEVEL = "text-3"
 """The colour of the base model's level and of limits, which are no news of a step."""
 TABLE_ROWS = 50
-_WRITERS = {
+WRITERS: dict[str, Callable[[float | None], str]] = {
     "reward": figures.reward,
     "signed": figures.signed,
     "decimal": figures.decimal,
@@ -36,7 +36,8 @@ class ShownChart:
     """What the template needs of a chart; `legend` pairs a colour with a name.
 
     `csv`, `svg` and `table` are addresses, empty where there is none; without `table` the rows
-    stand in the page, newest first.
+    stand in the page, newest first. `ends` are those of the axis, where no script draws one;
+    `warning` is what a reader must know first.
     """
 
     chart: Chart
@@ -48,6 +49,8 @@ class ShownChart:
     svg: str = ""
     table: str = ""
     wide: bool = False
+    ends: tuple[str, str] | None = None
+    warning: str = ""
     whole: Chart | None = None
     """What scripts draw, where the picture shows fewer points."""
     is_fetched: bool = False
@@ -64,6 +67,10 @@ class ShownChart:
     @property
     def question(self) -> str:
         return self.chart.question
+
+    @property
+    def axis(self) -> str:
+        return self.chart.axis
 
     @property
     def help(self) -> str:
@@ -83,8 +90,8 @@ class ShownChart:
         return None if self.is_fetched else (self.whole or self.chart).as_json()
 
     @property
-    def rows(self) -> list[tuple[int, list[str]]]:
-        """Step and written values of the newest steps that have any."""
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """Step and values, as they are written, of the newest steps that have any."""
         return list(chart_rows(self.chart))[-TABLE_ROWS:][::-1]
 
 
@@ -100,7 +107,7 @@ def shown_chart(
 ) -> ShownChart:
     """The picture and words of a chart; `data` for scripts, where that has more points."""
     low, high = bounds(chart)
-    write = _WRITERS[chart.unit]
+    write = WRITERS[chart.unit]
     return ShownChart(
         chart=chart,
         caption=caption(chart),
@@ -116,24 +123,24 @@ def shown_chart(
     )
 
 
-def chart_rows(chart: Chart) -> Iterator[tuple[int, list[str]]]:
-    """Each point's step and written values, oldest first; points without a value are left out."""
-    write = _WRITERS[chart.unit]
-    lines = [line.exact for line in chart.series]
+def chart_rows(chart: Chart) -> Iterator[tuple[str, list[str]]]:
+    """Each point's step and values as they are written, oldest first; points without a value are
+    left out, and a level that goes through all of them is none."""
+    write, place = WRITERS[chart.unit], WRITERS[chart.axis_unit]
     for at, step in enumerate(chart.steps):
-        values = [values[at] for values in lines]
-        if any(value is not None for value in values):
-            yield step, [write(value) for value in values]
+        if any(line.exact[at] is not None for line in chart.series if line.colour != LEVEL):
+            yield place(step), [write(line.exact[at]) for line in chart.series]
 
 
 def caption(chart: Chart) -> str:
     """The newest value of each line, in words."""
-    write = _WRITERS[chart.unit]
+    write = WRITERS[chart.unit]
     parts = []
     for line in chart.series:
         known = _newest(chart, line)
         if known and line.colour != LEVEL:
-            parts.append(f"{line.label} {write(known[1])} at step {known[0]}")
+            place = WRITERS[chart.axis_unit](known[0])
+            parts.append(f"{line.label} {write(known[1])} at {chart.axis} {place}")
     return f"{chart.title}: {', '.join(parts)}." if parts else f"{chart.title}: no data yet."
 
 

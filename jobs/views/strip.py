@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
 
 from jobs.models import Job
-from jobs.selectors.attention import Halts, Raised
+from jobs.selectors.attention import Told
 from jobs.views.chart_address import Asked, reach
 
 WIDTH, HEIGHT = 1000, 28
@@ -43,20 +42,13 @@ class Mark:
     href: str
 
 
-def strip(
-    job: Job,
-    columns: dict[str, Any],
-    asked: Asked,
-    raised: Sequence[Raised],
-    kept: Sequence[int],
-    halts: Halts,
-) -> dict[str, Any]:
+def strip(job: Job, columns: dict[str, Any], asked: Asked, told: Told) -> dict[str, Any]:
     """Cells up to the end of the axis, and the marks of the steps in view."""
     first = asked.first or 0
     last = asked.last if asked.last is not None else reach(job)
     return {
         "cells": _cells(columns, asked, first, max(last, first + 1)),
-        "marks": _marks(job, columns, raised, kept, halts),
+        "marks": _marks(job, columns, told),
         "width": WIDTH,
         "height": HEIGHT,
     }
@@ -88,25 +80,19 @@ def _cells(columns: dict[str, Any], asked: Asked, first: int, last: int) -> list
     return cells[::-1]
 
 
-def _marks(
-    job: Job,
-    columns: dict[str, Any],
-    raised: Sequence[Raised],
-    kept: Sequence[int],
-    halts: Halts,
-) -> list[tuple[str, str, list[Mark]]]:
+def _marks(job: Job, columns: dict[str, Any], told: Told) -> list[tuple[str, str, list[Mark]]]:
     rows = reverse("job-trajectories", args=[job.pk])
     checkpoints = reverse("job-checkpoints", args=[job.pk])
     events = reverse("job-events", args=[job.pk])
     pairs = zip(columns["step"], columns["validation_reward"], strict=True)
     evaluated = [step for step, reward in pairs if reward is not None]
-    alarms = sorted((each.last, each.code) for each in raised)
+    alarms = sorted((each.last, each.code) for each in told.alarms)
     found = [
         ("●", "evaluation", [(step, f"{rows}?split=validation&step={step}") for step in evaluated]),
-        ("◆", "kept", [(step, checkpoints) for step in kept]),
+        ("◆", "kept", [(step, checkpoints) for step in told.kept]),
         ("!", "alarm", [(step, "#attention") for step, _ in alarms]),
-        ("‖", "paused after", [(step, events) for step in halts.paused]),
-        ("↻", "resumed after", [(step, events) for step in halts.resumed]),
+        ("‖", "paused after", [(step, events) for step in told.paused]),
+        ("↻", "resumed after", [(step, events) for step in told.resumed]),
     ]
     return [
         (sign, words, [Mark(sign, words, step, href) for step, href in places[-MOST_MARKS:]])

@@ -65,13 +65,14 @@ def standalone(chart: Chart) -> str:
     return format_html(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -40 1020 300" width="1020" '
         'height="300"><title>{}</title><style>{}</style><rect x="-10" y="-40" width="1020" '
-        'height="300" fill="#FFFFFF"/><text y="-18">{}, {} to {}; steps {}</text>{}'
+        'height="300" fill="#FFFFFF"/><text y="-18">{}, {} to {}; {} {}</text>{}'
         '<text y="240">{}</text></svg>',
         chart.title,
         SafeString(look),
         chart.title,
         f"{low:.4g}",
         f"{high:.4g}",
+        "steps" if chart.axis == "step" else chart.axis,
         ends,
         _lines(chart) if chart.kind == "line" else _layers(chart),
         names,

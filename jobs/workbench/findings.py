@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from django.db.models import QuerySet
+
 from jobs.models import ComparedScore, Comparison, Trajectory
 from jobs.workbench.measures import (
     Estimate,
@@ -181,15 +183,16 @@ class Findings:
 
 def findings(comparison: Comparison) -> Findings:
     """All of it; works while the comparison is still running."""
-    rows = list(scores(comparison, AS_IS).order_by("pk"))
+    rows = list(_as_is(comparison))
+    tried = list(scores(comparison, AGAIN, *WORDS).select_related("trajectory").order_by("pk"))
+    again = [row for row in tried if row.case == AGAIN]
+    changed = [row for row in tried if row.case != AGAIN]
     both = [(row, row.a, row.b) for row in rows if row.a is not None and row.b is not None]
     first, second = [a for _, a, _ in both], [b for _, _, b in both]
     a = _side("A", comparison.label_a, [(row.a, row.detail_a) for row in rows])
     b = _side("B", comparison.label_b, [(row.b, row.detail_b) for row in rows])
     disagree = sum((row.gap or 0.0) > DISAGREE for row, _, _ in both)
-    placed = Trajectory.objects.only("run_id", "step", "split", "group")
-    places = placed.in_bulk([row.trajectory_id for row, _, _ in both])
-    pairs = [(places[row.trajectory_id], a, b) for row, a, b in both if row.trajectory_id in places]
+    pairs = [(row.trajectory, a, b) for row, a, b in both]
     return Findings(
         a=a,
         b=b,
@@ -200,10 +203,18 @@ def findings(comparison: Comparison) -> Findings:
         ranks=spearman(first, second),
         steps=_steps(pairs),
         groups=_groups(pairs),
-        steady=_steadiness(comparison),
-        forgeries=_forgeries(comparison, a.median, b.median),
+        steady=_steadiness(comparison, again),
+        forgeries=_forgeries(comparison, changed, a.median, b.median),
         people=_people(comparison, rows),
     )
+
+
+def _as_is(comparison: Comparison) -> QuerySet[ComparedScore]:
+    """There may be thousands: of a trajectory only where it stands is read."""
+    scored = ("trajectory_id", "a", "b", "gap", "detail_a", "detail_b")
+    placed = ("run_id", "step", "split", "group")
+    rows = scores(comparison, AS_IS).select_related("trajectory").order_by("pk")
+    return rows.only(*scored, *(f"trajectory__{name}" for name in placed))
 
 
 def _side(
@@ -276,8 +287,7 @@ def _another_best(group: Sequence[tuple[float, float]]) -> bool:
     return not any(a == top_a and b == top_b for a, b in group)
 
 
-def _steadiness(comparison: Comparison) -> list[Steadiness]:
-    rows = list(scores(comparison, AGAIN).select_related("trajectory").order_by("pk"))
+def _steadiness(comparison: Comparison, rows: Sequence[ComparedScore]) -> list[Steadiness]:
     sides = [(comparison.label_b, [(row.trajectory, row.b) for row in rows])]
     if comparison.spec_a is not None:
         sides.insert(0, (comparison.label_a, [(row.trajectory, row.a) for row in rows]))
@@ -316,11 +326,13 @@ def fools(score: float | None, median: float | None) -> bool:
 
 
 def _forgeries(
-    comparison: Comparison, median_a: float | None, median_b: float | None
+    comparison: Comparison,
+    rows: Sequence[ComparedScore],
+    median_a: float | None,
+    median_b: float | None,
 ) -> Forgeries | None:
     if comparison.spec_a is None:
         median_a = None
-    rows = scores(comparison, *WORDS).select_related("trajectory").order_by("pk")
     made = [
         Forged(row, WORDS[row.case], fools(row.a, median_a), fools(row.b, median_b)) for row in rows
     ]

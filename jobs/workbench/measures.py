@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.engine.credit.counterfactual import scale_of, wilson
-from jobs.engine.intervals import Z, student
+from jobs.engine.credit.counterfactual import scale_of
+from jobs.engine.intervals import Z, student, wilson
 
 FEWEST_PAIRS = 4
-"""Differences that an interval needs here: with fewer, `student` is off by more than 1 %."""
+"""Differences that an interval needs here: with fewer, an interval says next to nothing."""
 FEWEST_RANKED = 5
 """Pairs that a rank correlation needs here; under four it has no interval at all."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from statistics import mean, pstdev
+
+from jobs.engine.intervals import wilson
 
 PASS_LINE = 0.5
 """The reward from which an attempt counts as a pass, where the grader names no threshold."""
 SPREAD_MIN = 1e-6
 """Rewards closer together than this are the same reward, as in training."""
-Z_95 = 1.959964
 CUT_OFF = frozenset(
     {"turn_limit", "call_limit", "turn_token_limit", "token_limit", "context_limit"}
 )
@@ -46,7 +46,7 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return wilson(self.count, self.n)
+        return wilson(self.value or 0.0, self.n)
 
     @property
     def low(self) -> float:
@@ -58,16 +58,6 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.count} of {self.n}"
-
-
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share."""
-    if not n:
-        return 0.0, 1.0
-    share, square = count / n, Z_95**2
-    middle = (share + square / (2 * n)) / (1 + square / n)
-    half = Z_95 / (1 + square / n) * sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,9 @@ class Report:
     tasks_wanted: int
 
 
-def preflight_report(job: Job) -> Report:
+def preflight_report(job: Job, run: Run | None = None) -> Report:
     """Of what is committed so far; a slice that was lost counts until it is tried again."""
-    preflight = Preflight.objects.get(job=job)
-    run = Run.objects.get(job=job, kind=RunKind.PREFLIGHT)
+    run = run or Run.objects.get(job=job, kind=RunKind.PREFLIGHT)
     steps = list(JobStep.objects.filter(run=run).order_by("step"))
     attempts, used = _attempts(run)
     figures = figures_of(
@@ -63,7 +62,7 @@ def preflight_report(job: Job) -> Report:
         hour_price=price,
         currency=settings.CURRENCY,
         tasks_done=len(figures.tasks),
-        tasks_wanted=len(preflight.rows),
+        tasks_wanted=len(job.preflight.rows),
     )
 
 

@@ -40,7 +40,7 @@ def access_comparison(
     user: User | AnonymousUser, comparison_id: object, *, need: Need = "read"
 ) -> Comparison:
     """The comparison, if the user may `need` its job."""
-    rows = Comparison.objects.select_related("job__organisation", "created_by", *_VERSIONS)
+    rows = Comparison.objects.select_related("job__grader_version", "created_by", *_VERSIONS)
     return access_row(rows, user, comparison_id, need=need)
 
 

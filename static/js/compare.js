@@ -1,7 +1,7 @@
 // One crosshair for all charts of the page: pointing at a place writes each job's value there.
 (() => {
   "use strict";
-  const source = document.getElementById("compare-data");
+  const source = document.getElementById("compare-places");
   const panel = document.getElementById("compare-charts");
   if (!source || !panel) return;
   const WIDTH = 1000;
@@ -13,10 +13,10 @@
     count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", THIN),
   };
   const write = (unit, value) => (value == null ? "–" : formats[unit](value).replace("-", "−"));
-  const { places, charts } = JSON.parse(source.textContent);
-  const drawn = charts
-    .map((chart) => ({ chart, figure: document.getElementById(`chart-${chart.key}`) }))
-    .filter(({ figure }) => figure?.querySelector(".plot"));
+  const places = JSON.parse(source.textContent);
+  const drawn = [...panel.querySelectorAll("figure")]
+    .filter((figure) => figure.querySelector(".plot"))
+    .map((figure) => ({ figure, chart: JSON.parse(figure.querySelector("script").textContent) }));
   const last = places.length - 1;
   let at = last;
 
@@ -35,8 +35,8 @@
     at = Math.min(Math.max(place, 0), last);
     drawn.forEach(({ chart, figure }) => {
       cross(figure.querySelector(".plot"));
-      figure.querySelector("[data-place]").textContent = places[at];
-      figure.querySelectorAll("[data-value]").forEach((cell, i) => (cell.textContent = write(chart.unit, newest(chart.values[i]))));
+      figure.querySelector("[data-step]").textContent = places[at];
+      figure.querySelectorAll("[data-value]").forEach((cell, i) => (cell.textContent = write(chart.unit, newest(chart.series[i].values))));
     });
   };
   drawn.forEach(({ figure }) => {

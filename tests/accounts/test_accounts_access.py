@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.http import Http404
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from hone.accounts.models import AuditEntry, Membership, Organisation, Role, User
@@ -33,6 +36,30 @@ def test_an_id_that_no_database_takes_is_not_looked_up(
 ) -> None:
     with django_assert_num_queries(0), pytest.raises(Http404):
         access_organisation(alice, odd)
+
+
+def test_a_page_and_its_doors_read_the_memberships_once(
+    alice: User, organisation: Organisation
+) -> None:
+    client = Client()
+    client.force_login(alice)
+    for path in ("/settings/members/", "/jobs/new/", "/tools/new/"):
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(path).status_code == 200
+        mine = [each for each in asked if 'FROM "accounts_membership"' in each["sql"]]
+        assert len([each for each in mine if f'"user_id" = {alice.pk}' in each["sql"]]) == 1, path
+
+
+def test_a_role_that_was_taken_is_gone_with_the_next_request(
+    alice: User, bob: User, organisation: Organisation
+) -> None:
+    client = Client()
+    client.force_login(bob)
+    assert client.get("/tools/new/").status_code == 200
+    Membership.objects.filter(user=bob, organisation=organisation).update(role=Role.VIEWER)
+    assert client.get("/tools/new/").status_code == 403
+    Membership.objects.filter(user=bob, organisation=organisation).delete()
+    assert client.get("/tools/new/").status_code == 404
 
 
 def test_a_suspended_person_sees_nothing(bob: User, organisation: Organisation) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.test import Client
 from django.utils import timezone
 
 from hone.accounts.errors import BadKey
@@ -100,6 +101,15 @@ def test_the_last_use_is_noted_once_a_minute(alice: User, organisation: Organisa
     key.refresh_from_db()
     assert key.last_used_at is not None
     assert key.last_used_at >= first
+
+
+def test_what_a_program_does_is_no_sign_of_life_of_its_person(
+    alice: User, organisation: Organisation
+) -> None:
+    _, plain = made(alice, organisation)
+    headers = {"Authorization": f"Bearer {plain}"}
+    assert Client(headers=headers).get("/jobs/ftjob-1/series.json").status_code == 404
+    assert Membership.objects.get(user=alice, organisation=organisation).last_seen_at is None
 
 
 def test_a_name_is_taken_until_its_key_is_revoked(alice: User, organisation: Organisation) -> None:

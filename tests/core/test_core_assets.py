@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.template import Context, Template
 from django.test import Client
+
+from hone.core import assets
 
 LINKS = (
     '{% load assets %}{% together css %}<link rel="stylesheet" href="/static/css/tokens.css">'
@@ -52,22 +56,54 @@ def test_it_is_packed_for_those_who_unpack() -> None:
     assert gzip.decompress(packed.content) == plain.content
 
 
-def test_an_address_of_other_contents_is_not_kept() -> None:
-    answer = Client().get("/assets/0000.css?files=css/tokens.css")
+def test_a_page_from_before_an_update_gets_the_files_as_they_are_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = address(rendered())
+    now = assets.joined("css", ("css/tokens.css", "css/base.css"))
+    monkeypatch.setattr(assets, "joined", lambda kind, names: replace(now, digest="another"))
+    answer = Client().get(old)
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-cache")
+    assert answer.content == now.plain
+
+
+def test_another_process_and_a_new_start_know_the_address_too() -> None:
+    given = address(rendered())
+    assets.joined.cache_clear()
+    assert Client().get(given).status_code == 200
+
+
+def test_another_key_makes_other_addresses(settings: Any) -> None:
+    given = address(rendered())
+    settings.SECRET_KEY = "another"
+    assert Client().get(given).status_code == 404
+    assert address(rendered()) != given
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("change", "by"),
     [
-        ("/assets/0.css", 404),
-        ("/assets/0.css?files=css/absent.css", 404),
-        ("/assets/0.css?files=js/boot.js", 404),
-        ("/assets/0.html?files=css/base.css", 404),
-        ("/assets/0.css?files=" + ",".join(["css/base.css"] * 25), 404),
-        ("/assets/0.css?files=../templates/x.css", 400),
-        ("/assets/0.css?files=/etc/passwd.css", 400),
+        ("css/tokens.css,css/base.css", "css/base.css,css/tokens.css"),
+        ("css/tokens.css,css/base.css", "css/tokens.css"),
+        ("css/tokens.css,css/base.css", "css/tokens.css,css/base.css,"),
+        ("css/tokens.css,css/base.css", "../templates/x.css"),
+        ("css/tokens.css,css/base.css", "/etc/passwd.css"),
+        ("?files=css/tokens.css,css/base.css", ""),
+        (".css?", ".js?"),
+        ("/assets/", "/assets/0"),
+        ("-", ""),
+        ("-", "-é"),
     ],
 )
-def test_nothing_else_can_be_had(path: str, status: int) -> None:
-    assert Client(raise_request_exception=False).get(path).status_code == status
+def test_what_no_page_asks_for_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, change: str, by: str
+) -> None:
+    given = address(rendered())
+    assert change in given
+    read: list[str] = []
+    monkeypatch.setattr(assets, "_found", lambda name, kind: read.append(name) or b"")
+    assets.joined.cache_clear()
+    answer = Client().get(given.replace(change, by, 1))
+    assert (answer.status_code, answer.content) == (404, b"No page asks for this.")
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert (read, assets.joined.cache_info().currsize) == ([], 0)

@@ -98,10 +98,10 @@ def test_jobs_are_ticked_compared_soloed_by_a_key_and_a_task_is_opened(
     plot = page.locator("#chart-reward .plot-box")
     plot.focus()
     plot.press("Home")
-    expect(page.locator("#chart-reward [data-place]")).to_have_text("step 0")
+    expect(page.locator("#chart-reward [data-step]")).to_have_text("step 0")
     expect(page.locator("#chart-reward [data-value]").first).to_have_text("0.000")
     plot.press("ArrowRight")
-    expect(page.locator("#chart-train [data-place]")).to_have_text("step 1")
+    expect(page.locator("#chart-train [data-step]")).to_have_text("step 1")
 
     page.get_by_role("region", name="Tasks, sorted").get_by_role("link").first.click()
     expect(page.locator("#task")).to_be_in_viewport()

@@ -22,6 +22,7 @@ from jobs.selectors import (
     trajectory_list,
 )
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
+from jobs.selectors.leads import lead_of
 from jobs.services.rollup import rollup_steps
 from jobs.supervisor.supervise import supervise
 
@@ -33,6 +34,8 @@ def add_steps(job: Job, rewards: list[float], **metrics: Any) -> None:
     for step, reward in enumerate(rewards):
         figures = {"train": {"reward_mean": reward}, "seconds": {"total": 2.0}, **metrics}
         JobStep.objects.create(run=run, step=step, epoch=1, metrics=figures)
+    job.last_step = len(rewards) - 1
+    job.save(update_fields=["last_step"])
 
 
 def add_validation(job: Job, step: int, rewards: list[float]) -> None:
@@ -52,7 +55,7 @@ def test_the_verdict_compares_the_same_tasks_and_says_what_they_show(make_job) -
     job = make_job()
     add_validation(job, 0, [0.0, 0.0, 0.5, 0.5])
     add_validation(job, 8, [1.0, 0.5, 1.0, 1.0])
-    assert job_overview(job).verdict == (
+    assert job_overview(lead_of(job)).verdict == (
         "Validation reward 0.875 at step 8, base 0.250 "
         "(+0.62, 95 % interval +0.23 to +1.02, 4 tasks). Rising."
     )
@@ -62,7 +65,7 @@ def test_a_job_without_signal_says_so_plainly(make_job) -> None:
     job = make_job()
     add_steps(job, [0.0, 0.0, 0.0], groups={"total": 8, "with_signal": 0})
     assert "There is no learning signal: in all 2 training steps every group's rewards were" in (
-        job_overview(job).verdict
+        job_overview(lead_of(job)).verdict
     )
 
 

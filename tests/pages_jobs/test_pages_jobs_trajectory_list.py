@@ -183,4 +183,4 @@ def test_a_filter_asks_the_database_a_fixed_number_of_times(
 ) -> None:
     with CaptureQueriesContext(connection) as captured:
         owner.get(f"/jobs/{running.pk}/trajectories/?{query}")
-    assert len(captured) <= 13
+    assert len(captured) <= 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.workbench.preflight_figures import Attempt, Share, figures_of, signal_by_size, wilson
+from jobs.workbench.preflight_figures import Attempt, Share, figures_of, signal_by_size
 
 
 def attempts(row: int, *rewards: float | None, **more: object) -> list[Attempt]:
@@ -12,10 +12,10 @@ def attempts(row: int, *rewards: float | None, **more: object) -> list[Attempt]:
 
 
 def test_wilson_is_the_published_interval() -> None:
-    assert wilson(31, 48) == pytest.approx((0.5044, 0.7657), abs=1e-4)
-    assert wilson(0, 16) == pytest.approx((0.0, 0.1936), abs=1e-4)
-    assert wilson(16, 16) == pytest.approx((0.8064, 1.0), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
+    assert Share(31, 48).interval == pytest.approx((0.5044, 0.7657), abs=1e-4)
+    assert Share(0, 16).interval == pytest.approx((0.0, 0.1936), abs=1e-4)
+    assert Share(16, 16).interval == pytest.approx((0.8064, 1.0), abs=1e-4)
+    assert Share(0, 0).interval == (0.0, 1.0)
 
 
 def test_a_task_has_signal_where_two_rewards_differ() -> None:

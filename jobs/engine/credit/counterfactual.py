@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from jobs.engine.credit.anchored import Visit
 from jobs.engine.credit.base import is_graded
 from jobs.engine.credit.groups import Signal, group_signal
+from jobs.engine.intervals import wilson
 from jobs.engine.types import Measured, Trajectory
 
 MIN_USABLE = 2
 MIN_SHARE = 0.5
 """Continuations are lost for what they did, so the few that are left are no fair sample."""
-_Z = 1.96
 
 Interval = tuple[float, float]
 
@@ -98,14 +98,6 @@ def difference_interval(
         width * (delta - math.hypot(second - low2, high1 - first)),
         width * (delta + math.hypot(high2 - second, first - low1)),
     )
-
-
-def wilson(mean: float, size: int) -> Interval:
-    """95 % score interval of a proportion (Wilson 1927)."""
-    share = _Z * _Z / size
-    centre = (mean + share / 2) / (1 + share)
-    half = math.sqrt(share * (max(0.0, mean * (1 - mean)) + share / 4)) / (1 + share)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def scale_of(rewards: Iterable[float]) -> Interval:

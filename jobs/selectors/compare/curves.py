@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Max, Sum
+from django.db.models import Case, F, Max, Q, Sum, When
 
-from jobs.models import Job, JobStep, Usage
+from jobs.models import JobStep, Usage
 from jobs.selectors.compare.sides import Side
 from jobs.selectors.rollup import MOST_POINTS
-from jobs.selectors.series import job_series
+from jobs.selectors.series import columns_of, points_of
 
 Value = float | None
 GRID = 200
@@ -31,48 +32,82 @@ class Curve:
         return found
 
 
-def curve(side: Side) -> Curve:
-    """The points of a job up to the step that was asked for."""
-    columns = _columns(side.job)
+def curves_of(sides: Sequence[Side]) -> list[Curve]:
+    """The points of each up to the step that was asked for; as many queries for six as for one."""
+    found = points_of(list({side.job.pk: side.job for side in sides}.values()))
+    columns = {pk: columns_of(*points) for pk, points in found.items()}
+    shown = [_shown(columns[side.job.pk], side.step) for side in sides]
+    runs: dict[str, tuple[int, ...]] = {}
+    for side, each in zip(sides, shown, strict=True):
+        runs[side.run_id] = max(runs.get(side.run_id, ()), tuple(each["step"]), key=len)
+    spent, made = _spent(runs), _made(runs)
+    return [
+        _curve(side, each, spent[side.run_id], made)
+        for side, each in zip(sides, shown, strict=True)
+    ]
+
+
+def _shown(columns: dict[str, Any], last: int | None) -> dict[str, Any]:
     steps = columns["step"]
-    shown = len(steps) if side.step is None else bisect_right(steps, side.step)
-    kept = tuple(steps[:shown])
-    tokens, seconds = _consumed(side.run_id, kept)
-    columns = {name: column[:shown] for name, column in columns.items() if isinstance(column, list)}
+    kept = len(steps) if last is None else bisect_right(steps, last)
+    return {name: column[:kept] for name, column in columns.items() if isinstance(column, list)}
+
+
+@dataclass
+class _Spent:
+    """Running totals at the places where they are known."""
+
+    places: list[float]
+    tokens: list[float]
+    seconds: list[float]
+
+
+def _curve(
+    side: Side, columns: dict[str, Any], spent: _Spent, made: dict[tuple[str, int], datetime]
+) -> Curve:
+    steps: list[int] = columns["step"]
+    start = side.job.started_at or side.job.created_at
+    # Pauses and waiting included.
+    wall = (max(0.0, (made[side.run_id, step] - start).total_seconds()) for step in steps)
     return Curve(
         columns=columns,
         axes={
-            "step": tuple(float(step) for step in kept),
-            "tokens": tokens,
-            "wall": _elapsed(side, kept),
-            "hours": seconds,
+            "step": tuple(float(step) for step in steps),
+            "tokens": _read(spent.places, spent.tokens, steps),
+            "wall": tuple(wall),
+            "hours": _read(spent.places, spent.seconds, steps),
         },
     )
 
 
-def _columns(job: Job) -> dict[str, Any]:
-    """Where the points come from: the columns of the job's own charts."""
-    return job_series(job)
+def _spent(runs: Mapping[str, Sequence[int]]) -> dict[str, _Spent]:
+    """Tokens trained and seconds worked by each run, from sums over as many spans as points."""
+    found = {run_id: _Spent([-1.0], [0.0], [0.0]) for run_id in runs}
+    wanted, spans = Q(pk=None), []
+    for run_id, steps in runs.items():
+        if steps:
+            wanted |= Q(run=run_id, step__lte=steps[-1])
+            size = max(1, -(-(steps[-1] + 1) // MOST_POINTS))
+            spans.append(When(run=run_id, then=F("step") / size))
+    if not spans:
+        return found
+    rows = Usage.objects.filter(wanted).annotate(span=Case(*spans)).values("run_id", "span")
+    sums = rows.annotate(last=Max("step"), tokens=Sum("trained_tokens"), worked=Sum("seconds"))
+    for row in sums.order_by("run_id", "span"):
+        run = found[row["run_id"]]
+        run.places.append(float(row["last"]))
+        run.tokens.append(run.tokens[-1] + row["tokens"])
+        run.seconds.append(run.seconds[-1] + row["worked"])
+    return found
 
 
-def _consumed(run_id: str, steps: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Tokens trained and seconds worked up to each step, from sums over as many spans."""
-    if not steps:
-        return (), ()
-    size = max(1, -(-(steps[-1] + 1) // MOST_POINTS))
-    rows = (
-        Usage.objects.filter(run_id=run_id, step__lte=steps[-1])
-        .annotate(span=F("step") / size)
-        .values("span")
-        .order_by("span")
-        .annotate(last=Max("step"), tokens=Sum("trained_tokens"), worked=Sum("seconds"))
-    )
-    places, tokens, seconds = [-1.0], [0.0], [0.0]
-    for row in rows:
-        places.append(float(row["last"]))
-        tokens.append(tokens[-1] + row["tokens"])
-        seconds.append(seconds[-1] + row["worked"])
-    return _read(places, tokens, steps), _read(places, seconds, steps)
+def _made(runs: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], datetime]:
+    """When each of these steps ended."""
+    wanted = Q(pk=None)
+    for run_id, steps in runs.items():
+        wanted |= Q(run=run_id, step__in=steps)
+    rows = JobStep.objects.filter(wanted).values_list("run_id", "step", "created_at")
+    return {(run_id, step): at for run_id, step, at in rows}
 
 
 def _read(
@@ -88,15 +123,6 @@ def _between(places: Sequence[float], values: Sequence[float], step: float) -> f
         return values[-1]
     share = (step - places[at]) / (places[at + 1] - places[at])
     return values[at] + share * (values[at + 1] - values[at])
-
-
-def _elapsed(side: Side, steps: Sequence[int]) -> tuple[float, ...]:
-    """Seconds from the job's start to each step's end, pauses and waiting included."""
-    made = dict(
-        JobStep.objects.filter(run_id=side.run_id, step__in=steps).values_list("step", "created_at")
-    )
-    start = side.job.started_at or side.job.created_at
-    return tuple(max(0.0, (made[step] - start).total_seconds()) for step in steps)
 
 
 @dataclass(frozen=True)

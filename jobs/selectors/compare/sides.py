@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, Sum
+from django.db.models import Case, FilteredRelation, OuterRef, Q, Subquery, Sum, When
 
 from hone.core.errors import UserError
-from jobs.models import Job, JobStep, RunKind, Usage
+from jobs.models import Job, JobStep, Run, RunKind, Usage
 
+Reached = dict[tuple[str, int], tuple[dict[str, Any], float]]
+"""By run and step: the validation's figures, and the seconds that the worker took up to there."""
 NEAR = 200
 """How many earlier steps are looked through for one that was evaluated."""
 
@@ -74,13 +76,17 @@ def sides(chosen: Sequence[tuple[Job, int | None]]) -> list[Side]:
                 code="compare_preflight",
                 field="jobs",
             )
-    runs = _runs([job.pk for job, _ in chosen])
     focus = [job.best_step if step is None else step for job, step in chosen]
-    at = _validations([(runs[job.pk], step) for (job, _), step in zip(chosen, focus, strict=True)])
+    runs, at = _reached(
+        jobs={job.pk for job, _ in chosen},
+        steps={0, *(step for step in focus if step is not None)},
+        asked=[(job, step) for job, step in chosen if step is not None],
+    )
     found = []
     for (job, asked), step in zip(chosen, focus, strict=True):
         run_id = runs[job.pk]
-        if asked is not None and not at.get((run_id, asked)):
+        measured = _measured(at, run_id, step)
+        if asked is not None and not measured:
             raise _not_evaluated(job, run_id, asked)
         found.append(
             Side(
@@ -88,30 +94,41 @@ def sides(chosen: Sequence[tuple[Job, int | None]]) -> list[Side]:
                 step=asked,
                 run_id=run_id,
                 focus=step,
-                validation=at.get((run_id, step), {}) if step is not None else {},
-                base=at.get((run_id, 0), {}),
-                seconds=job.engine_seconds if asked is None else _seconds(run_id, asked),
+                validation=measured,
+                base=_measured(at, run_id, 0),
+                seconds=job.engine_seconds if asked is None else at[run_id, asked][1],
             )
         )
     return found
 
 
-def _runs(job_ids: Sequence[str]) -> dict[str, str]:
-    rows = Job.objects.filter(pk__in=job_ids, runs__kind=RunKind.TRAIN)
-    return dict(rows.order_by().values_list("pk", "runs__pk"))
+def _reached(
+    jobs: Collection[str], steps: set[int], asked: Sequence[tuple[Job, int]]
+) -> tuple[dict[str, str], Reached]:
+    """The run of each job, what these steps measured, and how long it took up to those that were
+    asked for; one query."""
+    until = Q(pk=None)
+    for job, step in asked:
+        until |= Q(job=job, at__step=step)
+    spent = Usage.objects.filter(run=OuterRef("pk"), step__lte=OuterRef("at__step")).order_by()
+    worked = spent.values("run").annotate(total=Sum("seconds")).values("total")
+    rows = (
+        Run.objects.filter(job__in=jobs, kind=RunKind.TRAIN)
+        .annotate(at=FilteredRelation("steps", condition=Q(steps__step__in=steps)))
+        .annotate(worked=Case(When(until, then=Subquery(worked))))
+        .values_list("job", "pk", "at__step", "at__metrics", "worked")
+    )
+    runs: dict[str, str] = {}
+    at: Reached = {}
+    for job_id, run_id, step, metrics, seconds in rows:
+        runs[job_id] = run_id
+        if step is not None:
+            at[run_id, step] = metrics.get("validation") or {}, float(seconds or 0.0)
+    return runs, at
 
 
-def _validations(places: Sequence[tuple[str, int | None]]) -> dict[tuple[str, int], dict[str, Any]]:
-    wanted = Q(pk=None)
-    for run_id, step in places:
-        wanted |= Q(run_id=run_id, step__in={0, 0 if step is None else step})
-    rows = JobStep.objects.filter(wanted).values_list("run_id", "step", "metrics")
-    return {(run_id, step): metrics.get("validation") or {} for run_id, step, metrics in rows}
-
-
-def _seconds(run_id: str, step: int) -> float:
-    rows = Usage.objects.filter(run_id=run_id, step__lte=step)
-    return float(rows.aggregate(total=Sum("seconds"))["total"] or 0.0)
+def _measured(at: Reached, run_id: str, step: int | None) -> dict[str, Any]:
+    return at.get((run_id, -1 if step is None else step), ({}, 0.0))[0]
 
 
 def _not_evaluated(job: Job, run_id: str, step: int) -> UserError:

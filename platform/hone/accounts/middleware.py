@@ -33,7 +33,8 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 class OrganisationMiddleware:
-    """Sets `request.standing`; the database is asked only where somebody wants to know.
+    """Sets `request.standing`; the database is asked only where somebody wants to know, and once:
+    the access doors read the same memberships.
 
     Whoever it was asked for was here, which is noted afterwards.
     """
@@ -52,8 +53,19 @@ class OrganisationMiddleware:
                 member_seen(acting_user=person, organisation=seen.organisation)
         return response
 
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], words: Any, options: Any
+    ) -> None:
+        # Where nobody has to sign in, nobody's session is read either.
+        if getattr(view, "login_required", True) and isinstance(request.user, User):
+            standing: Standing = request.standing  # type: ignore[attr-defined]
+            request.user.memberships_read = lambda: standing.memberships
+
 
 def _unseen_for_long(person: User, membership: Membership) -> bool:
-    """A sign-in is a sign of life, too, and is written down anyway."""
+    """A sign-in is a sign of life, too, and is written down anyway. What a program does with a key
+    is none."""
+    if person.key is not None:
+        return False
     times = [person.last_login, membership.last_seen_at]
     return all(at is None or timezone.now() - at > SEEN_IS_NOTED_EVERY for at in times)

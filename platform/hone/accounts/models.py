@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -45,6 +46,9 @@ class User(AbstractBaseUser):
 
     key: ApiKey | None = None
     """What a program came with. It opens one organisation, for its scopes, as this person."""
+
+    memberships_read: Callable[[], list[Membership]] | None = None
+    """Of the person of a request: read once, for the access doors and the page together."""
 
     objects: ClassVar[UserManager] = UserManager()
 

@@ -10,7 +10,7 @@ from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from hone.accounts.models import Membership, Organisation, User
-from hone.accounts.selectors import Need, memberships_of, rights
+from hone.accounts.selectors import memberships_of
 from hone.core.htmx import HtmxRequest
 
 SESSION_KEY = "organisation"
@@ -72,14 +72,6 @@ def current_organisation(request: HttpRequest) -> Organisation:
     if standing is None or standing.current is None:
         raise Http404("You belong to no organisation. Ask an owner to add you.")
     return standing.current.organisation
-
-
-def may_here(request: HttpRequest, organisation_id: str, need: Need) -> bool:
-    """As `selectors.may`, of the request's person: from the memberships read already."""
-    standing: Standing | None = getattr(request, "standing", None)
-    mine = standing.memberships if standing is not None else []
-    roles = (each.role for each in mine if each.organisation_id == organisation_id)
-    return any(need in rights(request.user, role) for role in roles)
 
 
 def page_of_the_form(request: HttpRequest) -> str:

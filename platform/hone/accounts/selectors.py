@@ -24,12 +24,19 @@ _Row = TypeVar("_Row", bound=Model)
 
 def role_in(user: User | AnonymousUser, organisation_id: str) -> str | None:
     """The user's role there, or None."""
+    membership = _membership(user, organisation_id)
+    return membership.role if membership else None
+
+
+def _membership(user: User | AnonymousUser, organisation_id: str) -> Membership | None:
     if not user.is_authenticated or not user.is_active:
         return None
     if user.key is not None and user.key.organisation_id != organisation_id:
         return None
-    found = Membership.objects.filter(user_id=user.pk, organisation_id=organisation_id)
-    return found.values_list("role", flat=True).first()
+    if user.memberships_read is not None:
+        mine = (each for each in user.memberships_read() if each.organisation_id == organisation_id)
+        return next(mine, None)
+    return memberships_of(user).filter(organisation=organisation_id).first()
 
 
 def may(user: User | AnonymousUser, organisation_id: str, need: Need) -> bool:
@@ -57,14 +64,19 @@ def _check(user: User | AnonymousUser, role: str, need: Need) -> None:
 
 
 def access_row(
-    rows: QuerySet[_Row], user: User | AnonymousUser, row_id: object, *, need: Need = "read"
+    rows: QuerySet[_Row],
+    user: User | AnonymousUser,
+    row_id: object,
+    *,
+    need: Need = "read",
+    key: str = "pk",
 ) -> _Row:
-    """The row with that id, if the user may `need` it in its organisation.
+    """The row with that id, or that `key`, if the user may `need` it in its organisation.
 
     Raises Http404 where the row is absent or of an organisation the user does not belong to, and
     PermissionDenied where the user may read but not `need`.
     """
-    row = rows.filter(pk=row_id).first() if is_plausible(row_id) else None
+    row = rows.filter(**{key: row_id}).first() if is_plausible(row_id) else None
     organisation_id = getattr(row, "organisation_id", None)
     role = role_in(user, organisation_id) if organisation_id else None
     if row is None or role is None:
@@ -91,13 +103,11 @@ def access_organisation(
     user: User | AnonymousUser, organisation_id: str, *, need: Need = "read"
 ) -> Organisation:
     """The organisation, if the user may `need` it there; raises as `access_row` does."""
-    found = Organisation.objects.filter(pk=organisation_id)
-    organisation = found.first() if is_plausible(organisation_id) else None
-    role = role_in(user, organisation.id) if organisation else None
-    if organisation is None or role is None:
+    membership = _membership(user, organisation_id) if is_plausible(organisation_id) else None
+    if membership is None:
         raise Http404("There is nothing here that you can see.")
-    _check(user, role, need)
-    return organisation
+    _check(user, membership.role, need)
+    return membership.organisation
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from graders.selectors import grader_search
 from hone.accounts.models import Organisation
 from hone.accounts.requests import MemberRequest, current_organisation
 from hone.core.figures import reward, visible
+from hone.core.marking import marked
 from hone.datasets.models import Dataset
 from hone.datasets.selectors import dataset_search
 from hone.search.ids import address_of, looks_like_id
@@ -35,19 +35,10 @@ LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Text:
-    """A title around its hit, control characters shown; each piece is text and nothing else."""
-
-    before: str
-    hit: str = ""
-    after: str = ""
-
-
-@dataclass(frozen=True)
 class Found:
-    """One thing: its title, what it is, and its page."""
+    """One thing: its title in pieces, each with whether it is a hit, what it is, and its page."""
 
-    title: Text
+    title: list[tuple[str, bool]]
     note: str
     address: str
 
@@ -100,7 +91,7 @@ def _group(word: str, found: Iterable[Found], everything: str = "") -> Group:
 def _named(word: str, page: str, rows: Sequence[Dataset | Tool | Grader], text: str) -> Group:
     found = (
         Found(
-            marked(row.name, text),
+            titled(row.name, text),
             f"{row.pk} · archived" if row.archived else row.pk,
             reverse(page, args=[row.pk]),
         )
@@ -113,31 +104,27 @@ def _job(job: Job, text: str) -> Found:
     note = f"{Status(job.status).label} · {job.base_model.name} · {job.pk}"
     page = "preflight" if job.is_preflight else "job"
     title = f"{job.name} (preflight)" if job.is_preflight else job.name
-    return Found(marked(title, text), visible(note), reverse(page, args=[job.pk]))
+    return Found(titled(title, text), visible(note), reverse(page, args=[job.pk]))
 
 
 def _trajectory(row: Trajectory, text: str) -> Found:
     given = "ungraded" if row.reward is None else f"reward {reward(row.reward)}"
     note = f"{row.run.job.name} · step {row.step} · {row.split} · {given}"
     return Found(
-        marked(row.uid, text), visible(note), reverse("trajectory", args=[row.run.job_id, row.pk])
+        titled(row.uid, text), visible(note), reverse("trajectory", args=[row.run.job_id, row.pk])
     )
 
 
 def _checkpoint(row: Checkpoint, text: str) -> Found:
-    title = marked(f"{row.run.job.name}, step {row.step}", text)
+    title = titled(f"{row.run.job.name}, step {row.step}", text)
     note = f"validation reward {reward(row.validation_reward)} · {row.manifest_sha256[:12]}…"
     return Found(title, note, reverse("job-checkpoints", args=[row.run.job_id]))
 
 
 def _model(row: BaseModel, text: str) -> Found:
-    return Found(marked(row.name, text), row.get_status_display(), reverse("models"))
+    return Found(titled(row.name, text), row.get_status_display(), reverse("models"))
 
 
-def marked(title: str, text: str) -> Text:
-    """The title around the first place where the text stands in it, whatever its case."""
-    shown = visible(title)
-    hit = re.search(re.escape(visible(text)), shown, re.IGNORECASE)
-    if hit is None:
-        return Text(shown)
-    return Text(shown[: hit.start()], hit[0], shown[hit.end() :])
+def titled(title: str, text: str) -> list[tuple[str, bool]]:
+    """With control characters shown, in the hits as well."""
+    return marked(visible(title), [visible(text)])

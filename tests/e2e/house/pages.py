@@ -189,6 +189,7 @@ NO_PAGES = {
     "upload": "JSON",
     "grader-export": "JSON to keep",
     "job-steps-csv": "CSV",
+    "compare-chart": "CSV, or a picture to keep",
     "job-results": "CSV",
     "audit-csv": "CSV",
     "dataset-download": "a file",

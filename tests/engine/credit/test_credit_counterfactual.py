@@ -10,8 +10,8 @@ from jobs.engine.credit.counterfactual import (
     difference_interval,
     scale_of,
     uncertainty,
-    wilson,
 )
+from jobs.engine.intervals import wilson
 from jobs.engine.types import Measured, StopReason
 from tests.engine.credit.rollouts import rollout
 

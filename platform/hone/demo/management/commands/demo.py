@@ -32,6 +32,7 @@ from hone.demo.workspace import (
 )
 from jobs.models import Job, Status
 from jobs.selectors import job_overview
+from jobs.selectors.leads import lead_of
 
 LONGEST_S = 3600.0
 NEXT_RUN = "The next `make demo` cancels it and starts another."
@@ -93,6 +94,8 @@ class Command(BaseCommand):
             self.stdout.write(line)
         self.stdout.write(json.dumps(summary.as_json(job)))
         if job.status == Status.PAUSED:
-            raise CommandError(f"{job.id} is paused: {job_overview(job).pause_text} {NEXT_RUN}")
+            raise CommandError(
+                f"{job.id} is paused: {job_overview(lead_of(job)).pause_text} {NEXT_RUN}"
+            )
         if job.status != Status.SUCCEEDED:
             raise CommandError(f"The job ended as {job.status}: {job.error_message}")

@@ -1,0 +1,50 @@
+"""A job with its leading run, as one query reads them: what most of its first page is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.functions import Now
+
+from hone.accounts.models import User
+from hone.accounts.selectors import access_row
+from jobs.models import LEADING, Job, Run
+from jobs.selectors.marks import Mark, run_mark, with_mark
+from jobs.selectors.waits import with_halt
+
+_LOST = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+
+
+@dataclass(frozen=True)
+class Lead:
+    """`lost`: by the database's clock nobody holds the run; `mark`: where it stands."""
+
+    run: Run
+    lost: bool
+    mark: Mark
+
+    @property
+    def job(self) -> Job:
+        return self.run.job
+
+
+def access_lead(user: User | AnonymousUser, job_id: str) -> Lead:
+    """Of a job that the user may read; raises as `access_job` does."""
+    return _lead(access_row(_rows(), user, job_id, key="job"))
+
+
+def lead_of(job: Job) -> Lead:
+    return _lead(_rows().get(job=job))
+
+
+def _rows() -> QuerySet[Any]:
+    lost = ExpressionWrapper(_LOST, output_field=BooleanField())
+    rows = with_halt(with_mark(Run.objects.filter(kind__in=LEADING).annotate(lost=lost)))
+    return rows.select_related("job__base_model", "job__created_by", "job__adapter")
+
+
+def _lead(run: Any) -> Lead:
+    return Lead(run, run.lost, run_mark(run, run.job.status))
