@@ -27,6 +27,7 @@ from jobs.models.states import (
     Status,
 )
 from jobs.models.trajectory import Trajectory
+from jobs.models.tryout import Tryout
 
 __all__ = [
     "FINAL",
@@ -56,6 +57,7 @@ __all__ = [
     "Status",
     "StepBucket",
     "Trajectory",
+    "Tryout",
     "Usage",
     "run_folder",
 ]

@@ -35,7 +35,10 @@ def job_choices(organisation: Organisation) -> JobChoices:
     return JobChoices(
         base_models=[(model.pk, _model_words(model)) for model in base_models_ready()],
         datasets=_datasets(organisation),
-        tools=_tools(organisation),
+        tools=[
+            (version.pk, f"{version.tool.name} v{version.number}")
+            for version in newest_tools(organisation)
+        ],
         graders=[(version.pk, str(version)) for version in latest_versions(organisation)],
         judges=_judges(organisation),
         recordings=[
@@ -71,10 +74,10 @@ def _datasets(organisation: Organisation) -> list[Choice]:
     ]
 
 
-def _tools(organisation: Organisation) -> list[Choice]:
+def newest_tools(organisation: Organisation) -> list[ToolVersion]:
+    """The newest version of each tool that is not archived, by name."""
     rows = ToolVersion.objects.filter(tool__organisation=organisation, tool__archived=False)
-    newest = _newest(rows.select_related("tool").order_by("tool__name", "number"))
-    return [(version.pk, f"{version.tool.name} v{version.number}") for version in newest]
+    return _newest(rows.select_related("tool").order_by("tool__name", "number"))
 
 
 def _newest(versions: Iterable[ToolVersion]) -> list[ToolVersion]:

@@ -133,8 +133,10 @@ def _clone(request: MemberRequest, choices: JobChoices) -> Clone:
 
 
 def _source(request: MemberRequest) -> Job | None:
+    """The job that the form is filled in from; a try has not the parts of one."""
     given = request.GET.get("from")
-    return access_job(request.user, given) if given else None
+    job = access_job(request.user, given) if given else None
+    return None if job is not None and job.is_tryout else job
 
 
 def _show(

@@ -25,7 +25,7 @@ from jobs.views.chart_address import Asked, chart_asked, toolbar, whole_number
 from jobs.views.charts import FEW_POINTS, Chart, after, thinned
 from jobs.views.costs import cost_sentence
 from jobs.views.credit import job_credit_sentence
-from jobs.views.headings import heading
+from jobs.views.headings import heading, home
 from jobs.views.job_charts import job_charts
 from jobs.views.shown_charts import ShownChart, shown_chart
 from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
@@ -48,8 +48,8 @@ TABLE_ROWS = 50
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
     job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    if not job.trains:
+        return redirect(home(job))
     template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
     return vary(render(request, template, _overview(request, job)))
 
@@ -61,8 +61,8 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     if since == str(mark):
         return HttpResponse(status=204)
     job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight-pulse", job.pk)
+    if not job.trains:
+        return redirect(f"{home(job)}pulse/")
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
     glance = {**_glance(request, job), "announce": is_new_state, "mark": mark}
