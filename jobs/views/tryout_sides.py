@@ -20,6 +20,7 @@ from jobs.views.turns import TurnRow, turn_rows
 from jobs.words import STOP_WORDS
 
 LOADS_LOOKED_AT = 20
+OTHER_VERSION = "What it had said was written by another version of Hone and cannot be read."
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def tryout_verdict(job: Job, sides: Sequence[Side]) -> str:
     rewards = [side.done.reward for side in ended if side.done]
     if len(ended) == 2 and None not in rewards:
         a, b = (float(each or 0.0) for each in rewards)
+        if a == b:
+            return f"Both earned {reward(a)} on this task."
         return f"B earned {reward(b)} and A {reward(a)} on this task: {signed(b - a)}."
     going = next((side for side in sides if side.turns and not side.done), None)
     if not ended and job.is_final:
@@ -114,7 +117,10 @@ def _side(job: Job, run: Run, step: int, model: dict[str, Any], done: Trajectory
     tryout = job.tryout
     if tryout.live is None or tryout.live_step != step:
         return Side(step, model, None, waits=waits)
-    body = msgspec.convert(tryout.live, types.Trajectory)
+    try:
+        body = msgspec.convert(tryout.live, types.Trajectory)
+    except msgspec.ValidationError:
+        return Side(step, model, None, waits=waits, unreadable=OTHER_VERSION)
     return Side(
         step,
         model,
