@@ -90,6 +90,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preflights/", preflights.preflight_list_page, name="preflights"),
     path("preflights/<str:job_id>/", preflights.preflight_page, name="preflight"),
     path("preflights/<str:job_id>/pulse/", preflights.preflight_pulse, name="preflight-pulse"),
+    path("preflights/<str:job_id>/narrow/", preflights.preflight_narrow, name="preflight-narrow"),
     path("playground/", playground.playground_page, name="playground"),
     path("playground/<str:job_id>/", playground.tryout_page, name="tryout"),
     path("playground/<str:job_id>/pulse/", playground.tryout_pulse, name="tryout-pulse"),

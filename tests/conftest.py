@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def meets_servers(item: pytest.Item) -> bool:
     """Whether another database or broker could make a difference to the test."""
-    return (
+    return item.get_closest_marker("any_database") is None and (
         item.get_closest_marker("django_db") is not None
         or not DATABASE.isdisjoint(getattr(item, "fixturenames", ()))
         or item.path.relative_to(Path(__file__).parent).parts[0] in PROCESSES

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
 from hone.accounts.requests import MemberRequest, current_organisation
 from hone.accounts.selectors import may
+from hone.core.errors import UserError
 from hone.core.htmx import target, vary
 from jobs.models import Job, Run, RunKind, Status
 from jobs.selectors import queue_place
@@ -27,6 +30,7 @@ from jobs.workbench.preflight_figures import (
     signal_by_size,
 )
 from jobs.workbench.preflight_report import Report, preflight_report
+from jobs.workbench.preflight_tasks import preflight_without
 
 FRAGMENTS = {
     "job-actions": "jobs/job_actions.html",
@@ -114,6 +118,20 @@ def preflight_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     return vary(response)
 
 
+@require_POST
+def preflight_narrow(request: MemberRequest, job_id: str) -> HttpResponse:
+    """The next version of the tasks, without those that taught nothing, and the form with it."""
+    job = access_preflight(request.user, job_id, need="write")
+    try:
+        intake = preflight_without(acting_user=request.user, job=job)
+    except UserError as refusal:
+        messages.error(request, refusal.message)
+        return redirect("preflight", job.pk)
+    if intake.version is None:
+        return redirect("intake", intake.pk)
+    return redirect(f"{reverse('job-new')}?from={job.pk}&dataset={intake.version.pk}")
+
+
 def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
     run = Run.objects.get(job=job, kind=RunKind.PREFLIGHT)
     running = job.status == Status.RUNNING
@@ -138,6 +156,7 @@ def _found(report: Report) -> dict[str, Any]:
         "bound": _bound(),
         "dots_width": DOTS_W,
         "dots_height": DOTS_H,
+        "idle_tasks": sum(task.teaches_nothing for task in figures.tasks),
         "health": _health(figures),
         "sizes": signal_by_size(figures.tasks),
     }

@@ -110,6 +110,10 @@ class TaskFigures:
         return self.is_known and max(self.rewards) - min(self.rewards) > SPREAD_MIN
 
     @property
+    def teaches_nothing(self) -> bool:
+        return self.is_known and not self.has_signal
+
+    @property
     def never_passes(self) -> bool:
         return self.is_known and self.passes == 0
 

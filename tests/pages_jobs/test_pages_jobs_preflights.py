@@ -10,6 +10,7 @@ import story
 from django.test import Client
 
 from hone.accounts.models import AuditEntry, Organisation, User
+from hone.datasets.sources import version_lines
 from jobs.engine import events
 from jobs.models import Job, JobEvent, Preflight, Run, RunKind, Trajectory
 from jobs.services.ending import run_fail, run_pause
@@ -142,6 +143,45 @@ def test_the_form_opens_with_the_settings_of_a_preflight(owner: Client, made: Ma
     page = read(owner, f"/jobs/new/?from={made[0].pk}")
     assert "<h1>Start refunds-v4</h1>" in page
     assert 'value="refunds-v4"' in page
+
+
+def test_the_job_starts_without_the_tasks_that_taught_nothing(
+    owner: Client, viewer: Client, made: Made
+) -> None:
+    job, lease = made
+    address = f"/preflights/{job.pk}/narrow/"
+    assert address not in read(owner, f"/preflights/{job.pk}/")
+    preflight_story.finish(lease)
+    assert "Start without 1 task<" in read(owner, f"/preflights/{job.pk}/")
+    assert address not in read(viewer, f"/preflights/{job.pk}/")
+    tried = job.train_version
+    assert tried is not None
+    for _ in range(2):
+        answer = owner.post(address)
+        narrowed = tried.dataset.versions.get(number=2)
+        assert answer["Location"] == f"/jobs/new/?from={job.pk}&dataset={narrowed.pk}"
+    assert (narrowed.rows, tried.dataset.versions.count()) == (tried.rows - 1, 2)
+    rows = list(version_lines(tried))
+    assert list(version_lines(narrowed)) == rows[:7] + rows[8:]
+    assert f'value="{narrowed.pk}" selected' in read(owner, answer["Location"])
+    assert viewer.post(address).status_code == 403
+
+
+def test_where_every_task_taught_something_or_too_few_are_left_nothing_is_made(
+    owner: Client, alice: User, organisation: Organisation, files: Path
+) -> None:
+    job = preflight_story.preflight_make(alice, organisation, files / "model")
+    lease = preflight_story.lease_take(job)
+    preflight_story.slice_commit(lease, 0, {0: [1, 0]})
+    address = f"/preflights/{job.pk}/narrow/"
+    said = owner.post(address, follow=True).content.decode()
+    assert "Every task that was tried has signal." in said
+    assert job.train_version is not None
+    all_rows = range(job.train_version.rows)
+    preflight_story.slice_commit(lease, 1, {row: [0, 0] for row in all_rows if row})
+    said = owner.post(address, follow=True).content.decode()
+    assert "Too few rows would be left; at least 10 are needed." in said
+    assert job.train_version.dataset.versions.count() == 1
 
 
 def test_the_pulse_is_silent_until_something_happens(owner: Client, made: Made) -> None:

@@ -197,8 +197,9 @@ class IntakeState(models.TextChoices):
 class Intake(models.Model):
     """A file on its way to become a version: who asked, from what, how far, and the outcome.
 
-    `recipe` says what makes the rows: `{"kind": "jsonl"}`, a table with its columns, or one side
-    of a split. The row is the truth; a worker that takes it raises `attempt` and is fenced by it.
+    `recipe` says what makes the rows: `{"kind": "jsonl"}`, a table with its columns, one side of a
+    split, or a version without some rows. The row is the truth; a worker that takes it raises
+    `attempt` and is fenced by it.
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=intake_id, editable=False)

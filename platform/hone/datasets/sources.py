@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
@@ -76,6 +76,12 @@ def version_lines(version: DatasetVersion) -> Iterator[bytes]:
         for line in file:
             if content := line.strip(b" \t\r\n"):
                 yield content + b"\n"
+
+
+def lines_without(version: DatasetVersion, rows: Collection[int]) -> Iterator[bytes]:
+    """All rows but these, which count from 0."""
+    left_out = frozenset(rows)
+    return (line for row, line in enumerate(version_lines(version)) if row not in left_out)
 
 
 def split_lines(version: DatasetVersion, split: Split, side: Side) -> Iterator[bytes]:

@@ -48,6 +48,7 @@ def too_wide(tab: Tab, width: int) -> list[str]:
     return [f"{wide} px wide at {width}"] if wide > width else []
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_page_is_clean_at_every_width_and_in_both_schemes(
     visit: Visit, pictures: Path | None, page: Page

@@ -5,6 +5,7 @@ Small ones are made at once, others by a worker.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
@@ -138,6 +139,34 @@ def dataset_split_make(
         Intake.objects.filter(pk__in=[each.pk for each in made]).delete()
         raise UserError(f"Nothing was split. {held.message}", code="split_too_few", field="share")
     return _begun(training), held
+
+
+def dataset_without_make(
+    *, acting_user: User, version: DatasetVersion, rows: Collection[int]
+) -> Intake:
+    """The next version of the dataset, without these rows of this one, which count from 0.
+
+    Asked for again, it is the version that was made. Raises UserError where too few rows are left.
+    """
+    dataset = access_dataset(acting_user, version.dataset_id, need="write")
+    recipe = {"kind": "without", "version": version.pk, "rows": sorted(set(rows))}
+    same = dataset.intakes.filter(recipe=recipe).exclude(state=IntakeState.REFUSED).first()
+    if same is not None:
+        return same
+    intake = Intake(
+        organisation=dataset.organisation,
+        name=dataset.name,
+        dataset=dataset,
+        recipe=recipe,
+        bytes_total=version.bytes,
+        created_by=acting_user,
+    )
+    intake.save(force_insert=True)
+    intake = _begun(intake)
+    if intake.state == IntakeState.REFUSED:
+        intake.delete()
+        raise UserError(intake.message, code="dataset_without", field="rows")
+    return intake
 
 
 def intake_set_columns(*, acting_user: User, intake: Intake, columns: Columns) -> Intake:

@@ -42,7 +42,14 @@ from hone.datasets.services.versions import (
     version_first,
     version_next,
 )
-from hone.datasets.sources import LocalFile, incoming, link_only_part, split_lines, write
+from hone.datasets.sources import (
+    LocalFile,
+    incoming,
+    lines_without,
+    link_only_part,
+    split_lines,
+    write,
+)
 from hone.datasets.splits import Split
 from hone.datasets.tables import Columns, task_lines
 
@@ -58,6 +65,8 @@ GIVEN_UP = (
     "then upload the file again."
 )
 CHUNKS_PREVIEWED = 4
+OF_A_VERSION = frozenset({"split", "without"})
+"""The recipes that take rows of a version, not of a file."""
 _SIDES = {"train": "training", "validation": "validation"}
 
 
@@ -72,7 +81,7 @@ def intake_run(intake_id: str) -> str:
     except IntakeLost:
         return ""
     except DatasetRefused as refusal:
-        if intake.recipe["kind"] == "split":
+        if intake.recipe["kind"] in OF_A_VERSION:
             _refused(intake, _too_few(intake), [], 0)
             return IntakeState.REFUSED
         problems = [[each.line, each.field, each.code, each.message] for each in refusal.problems]
@@ -170,10 +179,10 @@ def _store(intake: Intake, read: ReadFile) -> None:
 def _made(intake: Intake) -> Iterator[Path]:
     """The rows as a file of JSON lines, by the intake's recipe."""
     recipe = intake.recipe
-    if recipe["kind"] == "split":
+    if recipe["kind"] in OF_A_VERSION:
         with incoming() as path:
             version = access_version(intake.created_by or AnonymousUser(), recipe["version"])
-            write(path, _beating(intake, split_lines(version, Split.of(recipe), recipe["side"])))
+            write(path, _beating(intake, _chosen(version, recipe)))
             yield path
         return
     with _arrived(intake) as path:
@@ -184,6 +193,12 @@ def _made(intake: Intake) -> Iterator[Path]:
         with incoming() as made:
             write(made, _beating(intake, task_lines(path, recipe["kind"], columns)))
             yield made
+
+
+def _chosen(version: DatasetVersion, recipe: dict[str, Any]) -> Iterator[bytes]:
+    if recipe["kind"] == "without":
+        return lines_without(version, recipe["rows"])
+    return split_lines(version, Split.of(recipe), recipe["side"])
 
 
 @contextmanager
@@ -222,7 +237,9 @@ def _refused(intake: Intake, message: str, problems: list[Any], total: int) -> N
 
 
 def _too_few(intake: Intake) -> str:
-    """What is wrong with one side of a split: its rows are sound."""
+    """What is wrong with some rows of a version, such as a side of a split: each is sound."""
+    if intake.recipe["kind"] == "without":
+        return f"Too few rows would be left; at least {LEAST_ROWS} are needed."
     return (
         f"Too few rows are on the side for {_SIDES[intake.recipe['side']]}; at least {LEAST_ROWS} "
         "are needed. Hold out another share, use another seed or split by another key."
