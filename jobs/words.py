@@ -30,6 +30,7 @@ CALL_WORDS = {
     "fault": "tool fault, ended the rollout (never trains)",
     "pending": "not made: the rollout ended first",
 }
+ASKED = "asked, no answer yet"
 NO_SUCH_TOOL = "no such tool, shown to the model (trains)"
 NO_SIGNAL = "no learning signal"
 PHASE_WORDS = {

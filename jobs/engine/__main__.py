@@ -14,22 +14,20 @@ import traceback
 from typing import BinaryIO
 
 import msgspec
-import torch
 
 from jobs.engine.control import ControlReader
 from jobs.engine.errors import RunCancelled, RunFailed, RunPaused
 from jobs.engine.events import Cancelled, Event, Failed, Finished, Paused, ReplayDone, Started
 from jobs.engine.export import export_adapter
-from jobs.engine.learning.model import Policy
 from jobs.engine.memory import is_out_of_memory, out_of_memory_text
+from jobs.engine.playground_run import played
 from jobs.engine.preflight_run import preflighted
 from jobs.engine.ranks import Ranks, ranks_of
 from jobs.engine.replay_run import replayed
 from jobs.engine.reporting import EventWriter
 from jobs.engine.rollout.render import PromptRefused, TemplateRefused
-from jobs.engine.spec import Handshake, JobSpec
-from jobs.engine.threads import available_cores, thread_count
-from jobs.engine.wiring import make_policy, started_facts, wired
+from jobs.engine.spec import Handshake
+from jobs.engine.wiring import make_policy, set_threads, started_facts, wired
 
 PR_SET_PDEATHSIG = 1
 SWITCH_S = 0.0005
@@ -59,19 +57,6 @@ def read_handshake(stream: BinaryIO) -> Handshake:
         raise RunFailed("bad_handshake", f"the job cannot be read: {error}") from error
 
 
-def set_threads(spec: JobSpec, policy: Policy) -> None:
-    """For this thread, which learns, and for threads that start later, such as the sampler's."""
-    total, _ = policy.parameter_counts()
-    torch.set_num_threads(
-        thread_count(
-            total,
-            deterministic=spec.deterministic,
-            cores=available_cores(),
-            environment=os.environ,
-        )
-    )
-
-
 async def run_job(
     handshake: Handshake, writer: EventWriter, control: ControlReader, ranks: Ranks
 ) -> Finished | ReplayDone:
@@ -81,6 +66,9 @@ async def run_job(
     assert task is not None
     control.follow(task)
     writer.progress(max(0, handshake.last_step + 1), "loading", 0, 1)
+    if handshake.playground is not None:
+        await played(handshake, handshake.playground, writer, control, ranks)
+        return Finished(seconds=time.monotonic() - started)
     policy = await asyncio.to_thread(make_policy, handshake.spec)
     set_threads(handshake.spec, policy)
     if handshake.replay is not None:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import msgspec
 
 from jobs.engine.errors import PauseReason
+from jobs.engine.types import Trajectory
 
 Level = Literal["info", "warn", "error"]
-Split = Literal["train", "validation", "preflight"]
+Split = Literal["train", "validation", "preflight", "playground"]
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, kw_only=True):
@@ -48,6 +49,14 @@ class Progress(Event, frozen=True, kw_only=True):
     phase: Literal["loading", "evaluation", "rollout", "learning", "checkpoint", "export"]
     done: int
     total: int
+
+
+class TurnsSoFar(Event, frozen=True, kw_only=True):
+    """A rollout that somebody watches, after a turn or the answers to its calls; shown live,
+    never stored as history. It has no tokens, and long results of tools are cut."""
+
+    step: int
+    rollout: Trajectory
 
 
 class CreditSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +117,11 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True):
 class StepDone(Event, frozen=True, kw_only=True):
     """One whole step: step 0 is the base model's evaluation, without an update.
 
-    `metrics` holds groups of plain numbers (None where unknown): `train`, `validation` and
+    `metrics` holds groups of plain numbers (None where unknown): `train`, `validation`,
     `preflight` (see `jobs.engine.metrics.RolloutStats`), `groups`, `learning`, `seconds`;
     and `insight` (see `jobs.engine.insight`), bounded sums and examples for the pages.
-    A preflight's steps are slices of its tasks. It trains nothing, so they have no checkpoint.
+    A preflight's steps are slices of its tasks, and a playground's its sides. They train nothing,
+    so they have no checkpoint.
     """
 
     step: int
@@ -186,5 +196,14 @@ class Failed(Event, frozen=True, kw_only=True):
 
 
 AnyEvent = (
-    Started | Message | Progress | StepDone | Paused | Cancelled | Finished | ReplayDone | Failed
+    Started
+    | Message
+    | Progress
+    | TurnsSoFar
+    | StepDone
+    | Paused
+    | Cancelled
+    | Finished
+    | ReplayDone
+    | Failed
 )

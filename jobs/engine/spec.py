@@ -14,7 +14,7 @@ import msgspec
 
 from graders.kinds.judging.judges import JudgeEndpoint
 
-RunKind = Literal["train", "evaluate", "preflight", "replay"]
+RunKind = Literal["train", "evaluate", "preflight", "replay", "playground"]
 Desired = Literal["run", "pause", "cancel"]
 Effects = Literal["none", "reads", "writes"]
 GraderRole = Literal["grader", "held_out_grader", "turn_grader"]
@@ -183,6 +183,7 @@ class JobSpec(Part, frozen=True, kw_only=True):
     validation: DataSpec
     tools: tuple[ToolSpec, ...] = ()
     grader: dict[str, Any]
+    """Empty in a playground that grades nothing."""
     response_format: dict[str, Any] | None = None
     budgets: Budgets = msgspec.field(default_factory=Budgets)
     steps: int = 30
@@ -223,7 +224,8 @@ class JobSpec(Part, frozen=True, kw_only=True):
         ]
         if not self.learning_rate > 0:
             problems.append(f"learning_rate is {self.learning_rate}, and must be above 0")
-        if not self.temperature > 0:
+        # What always takes the likeliest token explores nothing, so only a playground may.
+        if not (self.temperature > 0 or (self.temperature == 0 and self.kind == "playground")):
             problems.append(f"temperature is {self.temperature}, and must be above 0")
         credit = self.credit
         measured = credit.counterfactual is not None and credit.counterfactual.weight != 0
@@ -289,6 +291,29 @@ class PreflightSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(f"a preflight has {self.attempts} attempts a task, and needs 2")
 
 
+class SideSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model of a playground: a base model, and with `lora.start` the adapter that goes on it."""
+
+    model_path: str
+    model_name: str = ""
+    lora: LoraSpec = msgspec.field(default_factory=LoraSpec)
+
+
+class PlaygroundSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One task, and the models that try it once each. The spec's own model and tasks are unused."""
+
+    row: int
+    item: dict[str, Any]
+    """The whole row, as tools and graders get it."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Of the row's own tools those that are chosen; empty: the model is told of the spec's."""
+    sides: tuple[SideSpec, ...]
+
+    def __post_init__(self) -> None:
+        if not self.sides or not self.item.get("messages"):
+            raise ValueError("a playground needs a model and a task with messages")
+
+
 class Handshake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The first line on the engine's standard input."""
 
@@ -319,9 +344,16 @@ class Handshake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What a run of kind "replay" measures."""
     preflight: PreflightSpec | None = None
     """What a run of kind "preflight" tries."""
+    playground: PlaygroundSpec | None = None
+    """What a run of kind "playground" tries."""
 
     def __post_init__(self) -> None:
-        for kind, part in (("replay", self.replay), ("preflight", self.preflight)):
+        parts = {
+            "replay": self.replay,
+            "preflight": self.preflight,
+            "playground": self.playground,
+        }
+        for kind, part in parts.items():
             if (self.spec.kind == kind) is not (part is not None):
                 raise ValueError(
                     f"a run of kind {self.spec.kind} and its {kind} do not go together"

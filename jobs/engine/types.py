@@ -173,7 +173,7 @@ class Trajectory(msgspec.Struct, kw_only=True):
     row: int
     group: str
     sample: int
-    split: Literal["train", "validation", "preflight"]
+    split: Literal["train", "validation", "preflight", "playground"]
     trace_id: str
     ids: list[int]
     logprobs: list[float]

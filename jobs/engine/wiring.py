@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -19,7 +20,7 @@ from graders.sandbox.isolation import SandboxUnavailable
 from hone.core.net.client import AsyncGuardedClient
 from hone.core.net.policy import OutboundPolicy
 from hone.core.net.recorded import Answers, unpacked
-from jobs.engine.collect import Collector
+from jobs.engine.collect import Collector, Grades
 from jobs.engine.continuations import Continuations
 from jobs.engine.control import ControlReader
 from jobs.engine.credit.registry import estimator_named
@@ -35,7 +36,7 @@ from jobs.engine.loop import TrainingLoop
 from jobs.engine.ranks import Ranks
 from jobs.engine.reporting import EventWriter
 from jobs.engine.rollout.episode import EpisodeSettings
-from jobs.engine.rollout.grading import HeldOutScore, RewardGrader
+from jobs.engine.rollout.grading import HeldOutScore, NoGrader, RewardGrader
 from jobs.engine.rollout.judge import JudgeTurnScores
 from jobs.engine.rollout.outside import Callers
 from jobs.engine.rollout.recording import RecordedExecutor
@@ -47,6 +48,7 @@ from jobs.engine.sampling.local import LocalSampler, stop_token_ids, way_of_samp
 from jobs.engine.sampling.server import Server, ServerSampler
 from jobs.engine.saving import Saver
 from jobs.engine.spec import Budgets, Handshake, JobSpec
+from jobs.engine.threads import available_cores, thread_count
 
 
 def make_policy(spec: JobSpec) -> Policy:
@@ -60,6 +62,19 @@ def make_policy(spec: JobSpec) -> Policy:
     if start is not None and start.path:
         load_start(policy, spec.lora, start)
     return policy
+
+
+def set_threads(spec: JobSpec, policy: Policy) -> None:
+    """For this thread, which learns, and for threads that start later, such as the sampler's."""
+    total, _ = policy.parameter_counts()
+    torch.set_num_threads(
+        thread_count(
+            total,
+            deterministic=spec.deterministic,
+            cores=available_cores(),
+            environment=os.environ,
+        )
+    )
 
 
 @asynccontextmanager
@@ -114,7 +129,7 @@ class Rollouts:
     sampler: LocalSampler | ServerSampler
     renderer: ChatRenderer
     runner: RolloutRunner
-    grader: RewardGrader
+    grader: Grades
     sandbox: PythonSandbox
     callers: Callers
 
@@ -246,8 +261,10 @@ def make_callers(handshake: Handshake, client: AsyncGuardedClient) -> Callers:
     return Callers(handshake, client)
 
 
-def make_grader(spec: JobSpec, sandbox: PythonSandbox, callers: Callers) -> RewardGrader:
+def make_grader(spec: JobSpec, sandbox: PythonSandbox, callers: Callers) -> Grades:
     """Python graders run isolated or not at all, and that is known before the first rollout."""
+    if spec.kind == "playground" and not spec.grader:
+        return NoGrader()
     with _refusals("grader", spec.grader, sandbox):
         return RewardGrader(
             spec.grader,

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0016_checkpoint_indexes'),
+        ('jobs', '0020_playground'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -28,6 +28,7 @@ from jobs.models.states import (
     Status,
 )
 from jobs.models.trajectory import Trajectory
+from jobs.models.tryout import Tryout
 
 __all__ = [
     "FINAL",
@@ -58,6 +59,7 @@ __all__ = [
     "Status",
     "StepBucket",
     "Trajectory",
+    "Tryout",
     "Usage",
     "run_folder",
 ]

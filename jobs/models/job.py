@@ -20,10 +20,11 @@ def job_id() -> str:
 
 
 class Purpose(models.TextChoices):
-    """What a job is for. A preflight trains nothing; see `jobs.models.preflight`."""
+    """What a job is for. Preflights and tries train nothing; see their own models."""
 
     TRAIN = "train", "Training"
     PREFLIGHT = "preflight", "Preflight"
+    PLAYGROUND = "playground", "Playground"
 
 
 class Job(Stateful):
@@ -98,8 +99,16 @@ class Job(Stateful):
         return self.name
 
     @property
+    def trains(self) -> bool:
+        return self.purpose == Purpose.TRAIN
+
+    @property
     def is_preflight(self) -> bool:
         return self.purpose == Purpose.PREFLIGHT
+
+    @property
+    def is_tryout(self) -> bool:
+        return self.purpose == Purpose.PLAYGROUND
 
     @cached_property
     def leading_run_id(self) -> str:
@@ -118,4 +127,6 @@ class Job(Stateful):
     @property
     def noun(self) -> str:
         """What sentences call it."""
-        return "preflight" if self.is_preflight else "job"
+        return {Purpose.PREFLIGHT: "preflight", Purpose.PLAYGROUND: "try"}.get(
+            Purpose(self.purpose), "job"
+        )

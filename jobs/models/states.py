@@ -81,9 +81,10 @@ class RunKind(models.TextChoices):
     EVALUATE = "evaluate", "Evaluate"
     PREFLIGHT = "preflight", "Preflight"
     REPLAY = "replay", "Replay"
+    PLAYGROUND = "playground", "Playground"
 
 
-LEADING = (RunKind.TRAIN, RunKind.PREFLIGHT)
+LEADING = (RunKind.TRAIN, RunKind.PREFLIGHT, RunKind.PLAYGROUND)
 """Kinds of the run whose state is its job's; a job has exactly one such run."""
 
 

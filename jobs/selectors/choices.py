@@ -105,6 +105,13 @@ def _versions(rows: QuerySet[Any], parent: str) -> Versions:
     return Versions(Version(*found) for found in kept.values_list(*fields))
 
 
+def newest_tools(organisation: Organisation) -> list[ToolVersion]:
+    """The newest version of each tool that is not archived, by name."""
+    rows = ToolVersion.objects.filter(tool__organisation=organisation, tool__archived=False)
+    in_order = rows.select_related("tool").order_by("tool__name", "number")
+    return list({version.tool_id: version for version in in_order}.values())
+
+
 def _model_words(model: Any) -> str:
     size = f" · {model.parameters / 1e6:.3g} M" if model.parameters else ""
     context = f" · context {model.context_length}" if model.context_length else ""

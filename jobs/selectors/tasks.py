@@ -19,7 +19,8 @@ OWN_PLACE = frozenset({"messages", "tools"})
 
 @dataclass(frozen=True)
 class Task:
-    """A row to read. `number` counts from 1, as people do; `text` is its other keys as JSON."""
+    """A row to read. `number` counts from 1, as people do; `text` is its other keys as JSON.
+    Without a `dataset_id` it is of no dataset."""
 
     number: int
     dataset_id: str = ""
@@ -39,13 +40,12 @@ def task(job: Job, trajectory: Trajectory) -> Task:
         item = task_item(job, trajectory)
     except UserError as error:
         return Task(number, missing=error.message)
-    assert version is not None
     rest = {key: value for key, value in item.items() if key not in OWN_PLACE}
     text = json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
     return Task(
         number=number,
-        dataset_id=version.dataset_id,
-        version=version.number,
+        dataset_id=version.dataset_id if version else "",
+        version=version.number if version else 0,
         messages=_messages(item),
         text=text[:MOST_CHARACTERS],
         left_out=max(0, len(text) - MOST_CHARACTERS),
@@ -60,7 +60,10 @@ def formula(version: GraderVersion | None) -> str:
 
 
 def task_item(job: Job, trajectory: Trajectory) -> dict[str, Any]:
-    """The whole row; UserError where the file or the row is gone."""
+    """The whole row; UserError where the file or the row is gone. A try keeps its own."""
+    if job.is_tryout:
+        kept: dict[str, Any] = job.tryout.item
+        return kept
     version = _version(job, trajectory)
     if version is None:
         raise UserError(

@@ -49,7 +49,7 @@ class Taken:
     month: str
     job_id: str
     job_name: str
-    is_preflight: bool
+    noun: str
     person_id: str
     person: str
     sums: Sums
@@ -119,7 +119,7 @@ def _taken(run: Run, sums: Sums) -> Taken:
         month=f"{run.created_at:%Y-%m}",
         job_id=job.pk,
         job_name=job.name,
-        is_preflight=job.is_preflight,
+        noun=job.noun,
         person_id=str(person.pk) if person else NOBODY,
         person=person.email if person else NOBODY,
         sums=sums,
@@ -137,12 +137,10 @@ def by_month(taken: Iterable[Taken]) -> list[Line]:
 
 
 def by_job(taken: Iterable[Taken]) -> list[Line]:
-    """Jobs and preflights, longest first."""
+    """Jobs, preflights and tries, longest first."""
     lines = _grouped(taken, lambda each: (each.job_id, each.job_name))
-    tried = {each.job_id for each in taken if each.is_preflight}
-    return [
-        replace(line, note="preflight" if line.key in tried else "") for line in _longest(lines)
-    ]
+    nouns = {each.job_id: "" if each.noun == "job" else each.noun for each in taken}
+    return [replace(line, note=nouns[line.key]) for line in _longest(lines)]
 
 
 def by_person(taken: Iterable[Taken]) -> list[Line]:

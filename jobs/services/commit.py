@@ -21,6 +21,7 @@ from jobs.models import (
     RunKind,
     Status,
     Trajectory,
+    Tryout,
     Usage,
 )
 from jobs.models.clock import seconds_from_now
@@ -69,6 +70,8 @@ def step_commit(lease: Lease, done: events.StepDone) -> None:
         _job_update(lease, done)
         if lease.kind == RunKind.PREFLIGHT:
             verdict_note(lease.job_id)
+        if lease.kind == RunKind.PLAYGROUND:
+            Tryout.objects.filter(job=lease.job_id).update(live=None)
 
 
 def step_committed(lease: Lease, step: int) -> bool:
@@ -158,7 +161,8 @@ def _usage_create(lease: Lease, done: events.StepDone) -> None:
 
 def _events_create(lease: Lease, done: events.StepDone) -> None:
     lines = [(message.level, message.code, message.text, message.data) for message in done.messages]
-    lines.append(("info", "step", _step_text(done), {}))
+    said = _side_text(done) if lease.kind == RunKind.PLAYGROUND else _step_text(done)
+    lines.append(("info", "step", said, {}))
     JobEvent.objects.bulk_create(
         [
             JobEvent(
@@ -187,6 +191,14 @@ def _step_text(done: events.StepDone) -> str:
     if tried is not None:
         parts.append(f"{tried:.0f} attempts of the base model")
     return ", ".join(parts) + "."
+
+
+def _side_text(done: events.StepDone) -> str:
+    (row,) = done.trajectories
+    given = "no reward" if row.reward is None else f"reward {row.reward:.3f}"
+    turns, calls = f"{row.turns} turn{'s' * (row.turns != 1)}", row.tool_calls
+    said = f"{turns}, {calls} call{'s' * (calls != 1)}, {given}"
+    return f"Side {'AB'[done.step]} is done: {said}."
 
 
 def _job_update(lease: Lease, done: events.StepDone) -> None:

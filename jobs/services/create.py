@@ -118,16 +118,21 @@ def job_write(ready: Ready, purpose: Purpose, *, steps: int, **fields: Any) -> J
         **fields,
     )
     job.tool_versions.set(chosen.tools)
-    run = Run.objects.create(
-        job=job, kind=RunKind(purpose), status=Status.QUEUED, total_steps=steps
-    )
     said = f"{purpose.label if purpose is Purpose.PREFLIGHT else 'Job'} created and queued."
     if chosen.start is not None:
         start_keep(ready, chosen.start)
         said += f" It begins with step {chosen.start.step} of {chosen.start.run.job.name}."
+    job_enqueue(job, said)
+    return job
+
+
+def job_enqueue(job: Job, said: str) -> None:
+    """The leading run of a new job and its bell, in a transaction of the caller's."""
+    run = Run.objects.create(
+        job=job, kind=RunKind(job.purpose), status=Status.QUEUED, total_steps=job.total_steps
+    )
     event_record(job_id=job.pk, run_id=run.pk, code="created", text=said)
     ring(run.pk)
-    return job
 
 
 def start_keep(ready: Ready, start: Checkpoint) -> None:
@@ -168,11 +173,11 @@ def _frozen(
         "train": _dataset(chosen.train, chosen.train_rows),
         "validation": _dataset(chosen.validation, chosen.validation_rows),
         "tools": [inputs.tool_spec(tool) for tool in chosen.tools],
-        "grader": _grader(chosen.grader),
+        "grader": grader_frozen(chosen.grader),
         "turn_rewards": _turn_rewards(request, chosen),
         "judges": judges_frozen(organisation, wanted_models(chosen, request)),
         "held_out_grader": _grader_whole(chosen.held_out) if chosen.held_out else None,
-        "recording": _recording(chosen.recording),
+        "recording": recording_frozen(chosen.recording),
         "response_format": dict(request.response_format) if request.response_format else None,
         "budgets": budgets,
         "engine": _engine(values)
@@ -192,7 +197,7 @@ def _preflight(organisation: Organisation, chosen: Inputs) -> dict[str, Any] | N
     return None if done is None else {"id": done.pk, "verdict": done.preflight.verdict}
 
 
-def _recording(recording: Recording | None) -> dict[str, Any] | None:
+def recording_frozen(recording: Recording | None) -> dict[str, Any] | None:
     if recording is None:
         return None
     return {"id": recording.pk, "name": recording.name, "sha256": recording.sha256}
@@ -216,13 +221,13 @@ def _turn_rewards(request: JobRequest, chosen: Inputs) -> dict[str, Any] | None:
     return {"gold": gold} if gold else None
 
 
-def _grader(version: GraderVersion) -> dict[str, Any]:
+def grader_frozen(version: GraderVersion) -> dict[str, Any]:
     return {"name": str(version), "version": version.pk, "sha256": version.sha256}
 
 
 def _grader_whole(version: GraderVersion) -> dict[str, Any]:
     """With its spec, which holds no secrets: the job keeps it when the grader is deleted."""
-    return {**_grader(version), "spec": version.spec}
+    return {**grader_frozen(version), "spec": version.spec}
 
 
 def _dataset(version: DatasetVersion, rows: tuple[int, ...] | None) -> dict[str, Any]:

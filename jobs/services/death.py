@@ -46,15 +46,25 @@ def run_note_death(lease: Lease, *, who: Literal["engine", "worker"], how: str, 
 
 def crash_loop_fail(lease: Lease, *, step: int, deaths: int, how: str, log: str) -> None:
     """Give up at a step that was begun too often."""
-    begun = f"{_what(lease, step).capitalize()} was begun {deaths} times and never finished: {how}."
-    way_out = (
-        f"The engine's log is with the operator, in runs/{lease.run_id}/engine.log."
-        if lease.kind == RunKind.REPLAY
-        else "The last lines of the engine's log are below. Clone the job with what they ask for "
-        "changed."
-    )
-    run_fail(lease, code="crash_loop", text=f"{begun} {way_out}", log=log)
+    what = _what(lease, step)
+    begun = f"{what[0].upper()}{what[1:]} was begun {deaths} times and never finished: {how}."
+    run_fail(lease, code="crash_loop", text=f"{begun} {_way_out(lease)}", log=log)
 
 
 def _what(lease: Lease, step: int) -> str:
-    return "a measurement" if lease.kind == RunKind.REPLAY else f"step {step}"
+    match lease.kind:
+        case RunKind.REPLAY:
+            return "a measurement"
+        case RunKind.PLAYGROUND:
+            return f"side {'AB'[step]}"
+    return f"step {step}"
+
+
+def _way_out(lease: Lease) -> str:
+    below = "The last lines of the engine's log are below."
+    match lease.kind:
+        case RunKind.REPLAY:
+            return f"The engine's log is with the operator, in runs/{lease.run_id}/engine.log."
+        case RunKind.PLAYGROUND:
+            return f"{below} Try it with fewer tokens, or with a smaller model."
+    return f"{below} Clone the job with what they ask for changed."

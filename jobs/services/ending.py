@@ -31,7 +31,11 @@ from jobs.services.state import event_record, last_step, run_move
 from jobs.services.tuning import periods
 
 LOG_LINES = 100
-SUBJECTS: dict[str, str] = {RunKind.REPLAY: "A measurement", RunKind.PREFLIGHT: "The preflight"}
+SUBJECTS: dict[str, str] = {
+    RunKind.REPLAY: "A measurement",
+    RunKind.PREFLIGHT: "The preflight",
+    RunKind.PLAYGROUND: "The try",
+}
 
 
 def run_finish(lease: Lease, finished: events.Finished) -> None:
@@ -56,7 +60,8 @@ def run_finish(lease: Lease, finished: events.Finished) -> None:
             exported = Checkpoint.objects.filter(run=lease.run_id, step=adapter.step)
             exported.update(verified_at=Now())
         last_step = Job.objects.values_list("last_step", flat=True).get(pk=lease.job_id)
-        after = "" if lease.kind == RunKind.PREFLIGHT else f" after step {last_step}"
+        trains = lease.kind not in {RunKind.PREFLIGHT, RunKind.PLAYGROUND}
+        after = f" after step {last_step}" if trains else ""
         _record(lease, "succeeded", f"{subject(lease.kind)} succeeded{after}.")
 
 

@@ -30,9 +30,9 @@ def metrics_export(job: Job, name: str) -> str:
         raise UserError(
             f"{name[:80]!r} is no tracker. Known are {', '.join(EXPORTERS)}.", code="export_unknown"
         )
-    if job.is_preflight:
+    if not job.trains:
         raise UserError(
-            f"{job.name} is a preflight: it trained nothing, so there are no metrics to export.",
+            f"{job.name} is a {job.noun}: it trained nothing, so there are no metrics to export.",
             code="export_preflight",
         )
     exported = ExportedJob(job.pk, job.name, spec_fields(job), _steps(job))

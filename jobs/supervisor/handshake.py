@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,12 +13,14 @@ from hone.core.errors import UserError
 from hone.core.secrets import SecretUnreadable
 from jobs.engine import spec
 from jobs.errors import CannotStart, MustPause, StorageFailed
-from jobs.models import BaseModelStatus, Checkpoint, Job, PauseReason, Run, RunKind, run_folder
+from jobs.models import Checkpoint, Job, PauseReason, Run, RunKind, run_folder
 from jobs.selectors import inputs
 from jobs.selectors.engine_fields import adapter_start, engine_fields
 from jobs.selectors.judges import RoleHeaders, job_grader_headers, job_judges
 from jobs.services import artifacts
 from jobs.services.lease import Lease
+from jobs.supervisor.base_models import model_path
+from jobs.supervisor.playground import playground_spec
 from jobs.supervisor.preflight import preflight_spec
 from jobs.supervisor.replay import replay_spec
 
@@ -42,6 +43,7 @@ def handshake_build(lease: Lease) -> spec.Handshake:
     }
     kept = Checkpoint.objects.filter(Q(kept=True) | Q(pinned=True), run=run, available=True)
     judges, grader_headers = _grader_secrets(run.job)
+    recording, recording_name = _recording(run)
     return spec.Handshake(
         spec=job_spec(run),
         run_dir=str(run_folder(run.pk)),
@@ -54,9 +56,11 @@ def handshake_build(lease: Lease) -> spec.Handshake:
         resume=points.get(run.last_step),
         last_step=run.last_step,
         kept_checkpoints=tuple(points[row.step] for row in kept.order_by("step")),
-        **_recording(run),
+        recording=recording,
+        recording_name=recording_name,
         replay=replay_spec(run) if run.kind == RunKind.REPLAY else None,
         preflight=preflight_spec(run) if run.kind == RunKind.PREFLIGHT else None,
+        playground=playground_spec(run) if run.kind == RunKind.PLAYGROUND else None,
     )
 
 
@@ -64,19 +68,19 @@ def job_spec(run: Run) -> spec.JobSpec:
     """The engine's spec; raises CannotStart where an input is gone or cannot be used."""
     job = run.job
     frozen: dict[str, Any] = job.spec
-    if job.grader_version is None:
+    if job.grader_version is None and frozen["grader"] is not None:
         raise CannotStart("grader_deleted", _gone("grader", frozen["grader"]["name"]))
     try:
         return spec.JobSpec(
             run_id=run.pk,
             kind=msgspec.convert(run.kind, spec.RunKind),
             seed=job.seed,
-            model_path=_model_path(job),
+            model_path=model_path(job.base_model),
             model_name=job.base_model.source if job.base_model.is_hub else job.base_model.name,
             train=_data(job, "train"),
             validation=_data(job, "validation"),
             tools=tuple(spec.ToolSpec(**tool) for tool in frozen["tools"]),
-            grader=job.grader_version.spec,
+            grader=job.grader_version.spec if job.grader_version else {},
             response_format=frozen["response_format"],
             budgets=spec.Budgets(**frozen["budgets"]),
             server=_server(),
@@ -126,6 +130,9 @@ def _server() -> spec.ServerSpec | None:
 
 def _data(job: Job, part: str) -> spec.DataSpec:
     frozen = job.spec[part]
+    if frozen is None:
+        # A try brings its one task with it.
+        return spec.DataSpec("")
     version = job.train_version if part == "train" else job.validation_version
     if version is None:
         raise CannotStart("dataset_deleted", _gone("dataset", frozen["name"]))
@@ -151,17 +158,6 @@ def _gone(what: str, name: str) -> str:
     )
 
 
-def _model_path(job: Job) -> str:
-    model = job.base_model
-    if model.status != BaseModelStatus.READY or not Path(model.folder).is_dir():
-        raise CannotStart(
-            "model_gone",
-            f"The base model {model.name} is not on this machine ({model.folder or model.source}). "
-            "The operator adds it with `manage.py add_base_model`; then clone the job.",
-        )
-    return model.folder
-
-
 def _grader_secrets(job: Job) -> tuple[dict[str, JudgeEndpoint], RoleHeaders]:
     """What graders call, with keys and headers; one that cannot be opened is waited for."""
     try:
@@ -174,11 +170,12 @@ def _grader_secrets(job: Job) -> tuple[dict[str, JudgeEndpoint], RoleHeaders]:
         ) from error
 
 
-def _recording(run: Run) -> dict[str, str]:
-    """The recording that answers for the tools, written where the engine reads it."""
+def _recording(run: Run) -> tuple[str, str]:
+    """File and name of the recording that answers for the tools, written where the engine reads
+    it; empty where the tools answer."""
     frozen = run.job.spec.get("recording")
     if not frozen:
-        return {}
+        return "", ""
     recording = inputs.recording(run.job.organisation, frozen["id"])
     if recording is None:
         raise CannotStart("recording_deleted", _gone("recording", frozen["name"]))
@@ -191,7 +188,7 @@ def _recording(run: Run) -> dict[str, str]:
     path = run_folder(run.pk) / "recording.jsonl.zst"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(recording.content))
-    return {"recording": str(path), "recording_name": recording.name}
+    return str(path), recording.name
 
 
 def _headers(job: Job) -> dict[str, dict[str, str]]:

@@ -31,8 +31,9 @@ from jobs.services.lease import (
     run_note_progress,
     run_release,
 )
+from jobs.services.tryouts import tryout_note_turns
 from jobs.services.tuning import Periods, periods
-from jobs.supervisor import replay
+from jobs.supervisor import playground, replay
 from jobs.supervisor.handshake import handshake_build
 from jobs.supervisor.heartbeat import Heartbeat
 from jobs.supervisor.patience import Patience
@@ -118,6 +119,8 @@ def _work(
         # after the end finds no lease either, and there is no next one then.
         if lease.kind == RunKind.REPLAY and (outcome == "ended" or not heartbeat.lost):
             replay.tidy(lease.run_id)
+        if lease.kind == RunKind.PLAYGROUND and outcome == "ended":
+            playground.tidy(lease.run_id)
 
 
 def _interrupted(lease: Lease, patience: Patience, error: Exception) -> Outcome:
@@ -234,6 +237,8 @@ class _Watch:
                 self._commit(event)
             case events.Progress():
                 self._show(event)
+            case events.TurnsSoFar():
+                self._show_turns(event)
             case events.Started():
                 self._patiently(lambda: run_note_message(self._lease, _started(event)))
             case events.Message():
@@ -274,6 +279,14 @@ class _Watch:
             run_note_progress(self._lease, progress)
         except (OperationalError, InterfaceError) as error:
             log.info("Progress of %s is not shown: %s", self._lease.run_id, error)
+            connection.close()
+
+    def _show_turns(self, event: events.TurnsSoFar) -> None:
+        """As progress: the whole rollout comes with its step."""
+        try:
+            tryout_note_turns(self._lease, event)
+        except (OperationalError, InterfaceError) as error:
+            log.info("A turn of %s is not shown: %s", self._lease.run_id, error)
             connection.close()
 
     def _end(self, event: events.Event) -> Outcome:

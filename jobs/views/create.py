@@ -134,8 +134,10 @@ def _clone(request: MemberRequest, choices: JobChoices) -> Clone | None:
 
 
 def _source(request: MemberRequest) -> Job | None:
+    """The job that the form is filled in from; a try has not the parts of one."""
     given = request.GET.get("from")
-    return access_source(request.user, given) if given else None
+    job = access_source(request.user, given) if given else None
+    return None if job is not None and job.is_tryout else job
 
 
 def _show(

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from hone.accounts.selectors import may
-from jobs.models import Job, Status
+from jobs.models import Job, Purpose, Status
 from jobs.selectors.marks import Mark, job_mark
 from jobs.words import STATUS_ICONS
 
@@ -27,6 +27,13 @@ PREFLIGHT_TABS = (
     ("overview", "Preflight", "preflight"),
     *(tab for tab in TABS if tab[0] in {"trajectories", "events", "spec"}),
 )
+TRYOUT_TABS = (("overview", "Try", "tryout"), *PREFLIGHT_TABS[1:])
+PURPOSE_TABS = {
+    Purpose.TRAIN: TABS,
+    Purpose.PREFLIGHT: PREFLIGHT_TABS,
+    Purpose.PLAYGROUND: TRYOUT_TABS,
+}
+HOMES = {Purpose.TRAIN: "job", Purpose.PREFLIGHT: "preflight", Purpose.PLAYGROUND: "tryout"}
 POLL_RUNNING, POLL_WAITING = "1500ms", "10s"
 
 
@@ -65,7 +72,7 @@ def heading(request: HttpRequest, job: Job, here: str, mark: Mark | None = None)
         "badge": job_badge(job, mark.wanted),
         "tabs": [
             Tab(word, reverse(name, args=[job.pk]), key == here)
-            for key, word, name in (PREFLIGHT_TABS if job.is_preflight else TABS)
+            for key, word, name in PURPOSE_TABS[Purpose(job.purpose)]
         ],
         "home": home(job),
         "here": here,
@@ -77,7 +84,7 @@ def heading(request: HttpRequest, job: Job, here: str, mark: Mark | None = None)
 
 def home(job: Job) -> str:
     """The address of the job's first page."""
-    return reverse("preflight" if job.is_preflight else "job", args=[job.pk])
+    return reverse(HOMES[Purpose(job.purpose)], args=[job.pk])
 
 
 def actions(request: HttpRequest, job: Job, wanted: str) -> dict[str, Any]:

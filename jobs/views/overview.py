@@ -27,7 +27,7 @@ from jobs.views.chart_files import chart_file
 from jobs.views.charts import FEW_POINTS, Chart, after, thinned
 from jobs.views.costs import cost_sentence
 from jobs.views.credit import job_credit_sentence
-from jobs.views.headings import heading
+from jobs.views.headings import heading, home
 from jobs.views.job_charts import job_charts
 from jobs.views.shown_charts import ShownChart, shown_chart
 from jobs.views.step_table import CSV_COLUMNS, csv_row, step_rows
@@ -52,8 +52,8 @@ TABLE_ROWS = 50
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
     lead = access_lead(request.user, job_id)
-    if lead.job.is_preflight:
-        return redirect("preflight", job_id)
+    if not lead.job.trains:
+        return redirect(home(lead.job))
     template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
     return vary(render(request, template, _overview(request, lead)))
 
@@ -65,8 +65,8 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     if since == str(mark):
         return HttpResponse(status=204)
     lead = access_lead(request.user, job_id)
-    if lead.job.is_preflight:
-        return redirect("preflight-pulse", job_id)
+    if not lead.job.trains:
+        return redirect(f"{home(lead.job)}pulse/")
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
     tab = request.GET.get("tab", "")

@@ -72,7 +72,7 @@ def report_html(request: MemberRequest, job_id: str) -> HttpResponse:
 
 def _job(request: MemberRequest, job_id: str) -> Job:
     job = access_job(request.user, job_id)
-    if job.is_preflight:
+    if not job.trains:
         raise Http404("There is nothing here that you can see.")
     return job
 

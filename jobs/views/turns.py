@@ -13,7 +13,7 @@ from jobs.engine.types import LIMIT_STOPS, UNKNOWN_TOOL, TokenKind, ToolCall, Tr
 from jobs.views.credit import TurnCredit, turn_credits
 from jobs.views.replays import Measurement
 from jobs.views.texts import ARGUMENT_LINES, Cut, cut, loop_at_end
-from jobs.words import CALL_WORDS, NO_SUCH_TOOL, STOP_WORDS
+from jobs.words import ASKED, CALL_WORDS, NO_SUCH_TOOL, STOP_WORDS
 
 HEADLINE = 120
 LATENCY_PX = 60
@@ -137,7 +137,8 @@ def _turn_row(
     credit: TurnCredit,
     is_last: bool,
 ) -> TurnRow:
-    calls = tuple(_call_row(call, at, number, seen) for at, call in enumerate(turn.calls))
+    going = trajectory.stop is None
+    calls = tuple(_call_row(call, at, number, seen, going) for at, call in enumerate(turn.calls))
     understood = bool(turn.reasoning or turn.content or turn.calls)
     loop = _token_loop(trajectory, turn)
     texts = {
@@ -165,7 +166,8 @@ def _turn_row(
     )
 
 
-def _call_row(call: ToolCall, place: int, number: int, seen: _Seen) -> CallRow:
+def _call_row(call: ToolCall, place: int, number: int, seen: _Seen, going: bool) -> CallRow:
+    """`going`: the rollout has not ended, so a call without an answer may still get one."""
     asked = (call.name, canonical_arguments(call.arguments))
     output = call.output or ""
     warned = output.endswith(TOOL_LOOP_WARNING)
@@ -178,7 +180,7 @@ def _call_row(call: ToolCall, place: int, number: int, seen: _Seen) -> CallRow:
         call=call,
         arguments=cut(indented(call.arguments), lines=ARGUMENT_LINES),
         output=cut(plain),
-        status=NO_SUCH_TOOL if _is_unknown(call) else CALL_WORDS[call.status],
+        status=_status(call, going),
         error=_error(call),
         warning=TOOL_LOOP_WARNING.strip() if warned else "",
         repeats=before if before < number else None,
@@ -186,6 +188,12 @@ def _call_row(call: ToolCall, place: int, number: int, seen: _Seen) -> CallRow:
         headline=f"{call.name} {_line(call.arguments)}",
         result=_line(plain),
     )
+
+
+def _status(call: ToolCall, going: bool) -> str:
+    if _is_unknown(call):
+        return NO_SUCH_TOOL
+    return ASKED if going and call.status == "pending" else CALL_WORDS[call.status]
 
 
 def call_text(call: ToolCall, what: str) -> str:

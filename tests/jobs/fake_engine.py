@@ -5,7 +5,8 @@
 `disk_full_at` (reports a full disk, likewise), `deaf` (ignores pause and cancel), `calls` (1: a
 rollout begins with a turn that calls). A replay takes `replay_s` and ends as `replayed` says:
 `crash`, `fail`, `disk_full`, or else fields of `ReplayDone`. A preflight tries its slices;
-`lost_at` says which steps are lost to a tool.
+`lost_at` says which steps are lost to a tool. A playground tells of a turn of each side, and then
+of the side.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 import zstandard
 
 from jobs.engine import events, spec, types
+from jobs.engine.reporting import write_bodies
 
 OUT = os.fdopen(os.dup(1), "wb", buffering=0)
 
@@ -291,6 +293,43 @@ def slice_done(
     )
 
 
+def answered(handshake: spec.Handshake, fake: dict[str, Any], listener: Listener) -> int:
+    """A playground: each side answers in one turn; the second is right."""
+    playground, run_dir = handshake.playground, Path(handshake.run_dir)
+    assert playground is not None
+    for step in range(handshake.last_step + 1, len(playground.sides)):
+        start = playground.sides[step].lora.start
+        if start is not None and not Path(start.path).is_dir():
+            emit(events.Failed(code="missing", text=start.path))
+            return 1
+        whole = trajectory(step, handshake.epoch, 0)
+        whole.uid, whole.split, whole.row = f"side-{'AB'[step]}", "playground", playground.row
+        whole.reward = float(step) if handshake.spec.grader else None
+        emit(events.TurnsSoFar(step=step, rollout=msgspec.structs.replace(whole, stop=None)))
+        if listener.wait(fake.get("step_s", 0.01)) == "cancel":
+            emit(events.Cancelled())
+            return 0
+        if step == fake.get("crash_at") and handshake.epoch == 1:
+            os._exit(9)
+        emit(side_done(run_dir, step, len(playground.sides) - 1, handshake.epoch, whole))
+    emit(events.Finished(seconds=1.5))
+    return 0
+
+
+def side_done(
+    run_dir: Path, step: int, total: int, epoch: int, whole: types.Trajectory
+) -> events.StepDone:
+    name, rows = write_bodies(run_dir, step, epoch, [whole])
+    seconds = {"loading": 20.0, "rollout": 1.0, "grading": 0.0, "total": 21.0}
+    return events.StepDone(
+        step=step,
+        total_steps=total,
+        metrics={"seconds": seconds},
+        trajectories=rows,
+        bodies=name,
+    )
+
+
 def main() -> int:
     handshake = msgspec.json.decode(sys.stdin.buffer.readline(), type=spec.Handshake)
     fake = json.loads(os.environ.get("HONE_FAKE", "{}"))
@@ -302,6 +341,8 @@ def main() -> int:
         return 0
     if handshake.preflight is not None:
         return tried(handshake, fake, listener)
+    if handshake.playground is not None:
+        return answered(handshake, fake, listener)
     return trained(handshake, fake, listener)
 
 

@@ -20,7 +20,6 @@ from jobs.selectors.insight.window import CURVE_STEPS, insight_window
 from jobs.services.lease import Lease
 from jobs.views.insight.credit import audit_text, coverage
 from jobs.views.insight.whiskers import axis, whisker
-from tests.request_ids import without_id
 
 TABS = ("credit/", "graders/", "loops/")
 
@@ -296,7 +295,7 @@ def test_the_tabs_are_of_the_job_alone(
     foreign = stranger.get(f"/jobs/{running.pk}/{tab}")
     absent = stranger.get(f"/jobs/ftjob-0000000000000000/{tab}")
     assert foreign.status_code == absent.status_code == 404
-    assert without_id(foreign) == without_id(absent)
+    assert foreign.content == absent.content
 
 
 @pytest.mark.parametrize("tab", TABS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.engine.rollout.identity import (
@@ -29,6 +30,8 @@ from jobs.engine.spec import Budgets
 from jobs.engine.types import StopReason, TokenKind, ToolCall, Trajectory, Turn
 
 UNKNOWN_TOOL = "unknown"
+OnTurn = Callable[[Trajectory], None]
+"""Hears of a rollout after each model output, and after the answers to its calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,10 @@ class Episode:
         renderer: ChatRenderer,
         executor: Executes,
         order: int,
+        on_turn: OnTurn = lambda _: None,
     ) -> None:
         self._request = request
+        self._on_turn = on_turn
         self._settings = settings
         self._sampler = sampler
         self._renderer = renderer
@@ -128,6 +133,7 @@ class Episode:
             async with asyncio.timeout(self._settings.budgets.wall_s):
                 while trajectory.stop is None:
                     trajectory.stop = await self._turn()
+                    self._on_turn(trajectory)
         except TimeoutError:
             trajectory.stop = self._out_of_time()
         trajectory.seconds = time.monotonic() - started
@@ -232,6 +238,7 @@ class Episode:
         trajectory = self._trajectory
         if len(trajectory.calls) > self._settings.budgets.max_tool_calls:
             return StopReason.CALL_LIMIT
+        self._on_turn(trajectory)
         self._asked = time.monotonic()
         await self._executor.execute(
             turn.calls,

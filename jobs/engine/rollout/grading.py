@@ -68,6 +68,13 @@ class RewardGrader(GraderRuns):
         apply_grading(trajectory, grading)
 
 
+class NoGrader:
+    """Where nothing is graded, nothing is wrong with a rollout that has no reward."""
+
+    async def grade(self, trajectory: Trajectory, task: Task) -> None:
+        """Leave it as it is."""
+
+
 class HeldOutScore(GraderRuns):
     """A second grader that nothing is trained on; it changes neither reward nor stop reason."""
 

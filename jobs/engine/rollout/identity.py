@@ -67,7 +67,7 @@ class RolloutRequest:
     task: Task
     group: str
     sample: int
-    split: Literal["train", "validation", "preflight"]
+    split: Literal["train", "validation", "preflight", "playground"]
     step: int
     prefix: Prefix | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from jobs.engine.rollout.episode import Episode, EpisodeSettings
+from jobs.engine.rollout.episode import Episode, EpisodeSettings, OnTurn
 from jobs.engine.rollout.identity import RolloutRequest
 from jobs.engine.rollout.render import ChatRenderer
 from jobs.engine.rollout.replay import Executes
@@ -39,8 +39,9 @@ class RolloutRunner:
         self,
         requests: Sequence[RolloutRequest],
         on_done: Callable[[Trajectory], None] | None = None,
+        on_turn: OnTurn = lambda _: None,
     ) -> list[Trajectory]:
-        """Roll out every request; `on_done` hears of each as it ends.
+        """Roll out every request; `on_done` hears of each as it ends, `on_turn` after each turn.
 
         If one rollout raises (a bug or a refused template, never a tool fault), the others are
         cancelled and the error is raised.
@@ -50,7 +51,7 @@ class RolloutRunner:
             counter.enter(len(requests))
         places = asyncio.Semaphore(self._at_once or len(requests))
         tasks = [
-            asyncio.create_task(self._one(request, order, on_done, places))
+            asyncio.create_task(self._one(request, order, on_done, on_turn, places))
             for order, request in enumerate(requests)
         ]
         if counter is not None:
@@ -68,6 +69,7 @@ class RolloutRunner:
         request: RolloutRequest,
         order: int,
         on_done: Callable[[Trajectory], None] | None,
+        on_turn: OnTurn,
         places: asyncio.Semaphore,
     ) -> Trajectory:
         async with places:
@@ -78,6 +80,7 @@ class RolloutRunner:
                 renderer=self._renderer,
                 executor=self._executor,
                 order=order,
+                on_turn=on_turn,
             )
             trajectory = await episode.run()
         if on_done is not None:

@@ -70,9 +70,9 @@ def figure(metrics: dict[str, Any], key: str) -> float | None:
 def sides(chosen: Sequence[tuple[Job, int | None]]) -> list[Side]:
     """Jobs that the caller was let in to, with what they reached; UserError names a bad step."""
     for job, _ in chosen:
-        if job.is_preflight:
+        if not job.trains:
             raise UserError(
-                f"{job.name} is a preflight, which trains nothing. Leave it out.",
+                f"{job.name} is a {job.noun}, which trains nothing. Leave it out.",
                 code="compare_preflight",
                 field="jobs",
             )

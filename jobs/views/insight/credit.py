@@ -27,6 +27,7 @@ from jobs.selectors.insight.credit import (
 )
 from jobs.selectors.insight.window import Key, Step, Window, settings_of
 from jobs.views.charts import Chart, Series, Value
+from jobs.views.headings import home
 from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers, plus_minus, shown
 from jobs.views.insight.whiskers import Whisker, axis, whisker
 
@@ -75,8 +76,8 @@ class TurnRow:
 def credit_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """Of the last steps, or of one."""
     job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    if not job.trains:
+        return redirect(home(job))
     made = frame(request, job, "credit")
     found = credit_figures(job, made.window)
     end = axis([each for row in found.tools for each in (row.advantage, row.replayed)])

@@ -18,6 +18,7 @@ from jobs.selectors import access_job
 from jobs.selectors.insight.graders import GraderFigures, grader_figures
 from jobs.selectors.insight.window import Window
 from jobs.views.charts import Chart, Series
+from jobs.views.headings import home
 from jobs.views.insight.frame import Frame, Link, charts_context, frame, numbers, shown
 from jobs.views.job_charts import MOST_LINES
 from jobs.words import STOP_WORDS
@@ -62,8 +63,8 @@ class Suspect:
 def graders_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """Of the last steps, or of one."""
     job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    if not job.trains:
+        return redirect(home(job))
     made = frame(request, job, "graders")
     found = grader_figures(job, made.window)
     context = {

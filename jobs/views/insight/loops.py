@@ -18,6 +18,7 @@ from jobs.selectors import access_job
 from jobs.selectors.insight.loops import Earned, Long, LoopFigures, Repeated, loop_figures
 from jobs.selectors.insight.window import Key, Step, Window, settings_of
 from jobs.views.charts import Chart, Series, Value
+from jobs.views.headings import home
 from jobs.views.insight.frame import (
     Frame,
     Link,
@@ -75,8 +76,8 @@ class LongRow:
 def loops_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """Of the last steps, or of one."""
     job = access_job(request.user, job_id)
-    if job.is_preflight:
-        return redirect("preflight", job.pk)
+    if not job.trains:
+        return redirect(home(job))
     made = frame(request, job, "loops")
     found = loop_figures(made.window)
     links = made.links(_keys(found))

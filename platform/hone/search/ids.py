@@ -19,6 +19,7 @@ from hone.tools.selectors import (
 )
 from jobs.selectors import access_job
 from jobs.selectors.access import access_run
+from jobs.views.headings import home
 from jobs.workbench.selectors import access_comparison
 
 FORM = re.compile(r"([a-z]+)-[0-9a-f]{16}")
@@ -40,8 +41,7 @@ def address_of(user: User, pasted: str) -> str:
 
 
 def _job(user: User, pk: str) -> str:
-    job = access_job(user, pk)
-    return reverse("preflight" if job.is_preflight else "job", args=[job.pk])
+    return home(access_job(user, pk))
 
 
 def _version(user: User, pk: str) -> str:
@@ -52,6 +52,7 @@ def _version(user: User, pk: str) -> str:
 PLACES: dict[str, Callable[[User, str], str]] = {
     "ftjob": _job,
     "preflight": _job,
+    "try": _job,
     "run": lambda user, pk: _job(user, access_run(user, pk).job_id),
     "cmp": lambda user, pk: reverse("comparison", args=[access_comparison(user, pk).pk]),
     "ds": lambda user, pk: reverse("dataset", args=[access_dataset(user, pk).pk]),

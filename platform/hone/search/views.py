@@ -29,6 +29,7 @@ from jobs.selectors.search import (
     model_search,
     trajectory_search,
 )
+from jobs.views.headings import home
 
 SHOWN = 10
 LONGEST = 200
@@ -102,9 +103,8 @@ def _named(word: str, page: str, rows: Sequence[Dataset | Tool | Grader], text: 
 
 def _job(job: Job, text: str) -> Found:
     note = f"{Status(job.status).label} · {job.base_model.name} · {job.pk}"
-    page = "preflight" if job.is_preflight else "job"
-    title = f"{job.name} (preflight)" if job.is_preflight else job.name
-    return Found(titled(title, text), visible(note), reverse(page, args=[job.pk]))
+    title = job.name if job.trains else f"{job.name} ({job.noun})"
+    return Found(titled(title, text), visible(note), home(job))
 
 
 def _trajectory(row: Trajectory, text: str) -> Found:

@@ -11,6 +11,7 @@ from typing import Any
 
 import preflight_story
 import story
+import tryout_story
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
@@ -141,6 +142,9 @@ def _jobs(
     looped, plain = mine.filter(stop="tool_loop")[0], mine.filter(stop="final_answer")[3]
     story.measurements_make(owner, looped)
     bench = story.workbench_make(owner, done, grader)
+    answering = tryout_story.tryout_make(owner, acme, done)
+    said = tryout_story.rollout(0, sample=2, wins=False)
+    tryout_story.live(tryout_story.lease_take(answering), 0, said)
     return {
         "_running": running,
         "_lease": held,
@@ -155,6 +159,8 @@ def _jobs(
         "faulty": str(mine.filter(reward=None)[0].pk),
         "compared": bench.done,
         "comparing": bench.queued,
+        "answered": tryout_story.answered(owner, acme, done).pk,
+        "answering": answering.pk,
     }
 
 
