@@ -45,11 +45,12 @@ def job_steps(job: Job) -> QuerySet[JobStep]:
 
 def validation_trends(jobs: Iterable[Job]) -> dict[str, list[float]]:
     """The validation rewards of each job, oldest first, thinned where a job has many steps."""
-    listed = list(jobs)
+    listed = [job for job in jobs if job.last_step >= 0]
     short = [job for job in listed if job.last_step < SHORT]
     found: list[tuple[str, Any]] = []
     if short:
-        steps = JobStep.objects.filter(run__job__in=short, run__kind=RunKind.TRAIN)
+        # The bound says nothing new, but PostgreSQL would read the steps of all jobs without it.
+        steps = JobStep.objects.filter(run__job__in=short, run__kind=RunKind.TRAIN, step__lt=SHORT)
         steps = steps.exclude(metrics__validation__reward_mean=None).order_by("step")
         found += steps.values_list("run__job_id", "metrics__validation__reward_mean")
     if len(short) < len(listed):

@@ -30,6 +30,12 @@ class Lead:
     def job(self) -> Job:
         return self.run.job
 
+    @property
+    def state(self) -> tuple[str, int, int]:
+        """What changes whenever a step is committed, or made again after a return to an earlier
+        one."""
+        return self.run.pk, self.run.epoch, self.run.last_step
+
 
 def access_lead(user: User | AnonymousUser, job_id: str) -> Lead:
     """Of a job that the user may read; raises as `access_job` does."""

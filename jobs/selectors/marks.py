@@ -11,7 +11,7 @@ from django.http import Http404
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import is_plausible, seen_by
-from jobs.models import LEADING, OPEN, Job, JobEvent, Run
+from jobs.models import LEADING, OPEN, Job, JobEvent, Run, Status
 from jobs.selectors.waits import queue_mark
 
 
@@ -35,10 +35,13 @@ def job_mark(job: Job) -> Mark:
 
 
 def run_mark(run: Any, status: str) -> Mark:
-    """The mark of a job by its leading run, as `with_mark` reads it."""
+    """The mark of a job by its leading run, as `with_mark` reads it; one more query while it is
+    queued."""
     at = run.progress
     phase = f"{at.get('phase', '')}.{at.get('done', '')}" if at else ""
-    return Mark(run.last_step, status, run.desired, run.event or 0, phase or run.queue)
+    if not phase and status == Status.QUEUED:
+        phase = queue_mark(run.job)
+    return Mark(run.last_step, status, run.desired, run.event or 0, phase)
 
 
 def access_mark(user: User | AnonymousUser, job_id: str) -> Mark:
@@ -60,13 +63,13 @@ def jobs_mark(organisation: Organisation) -> str:
 
 def _mark(runs: QuerySet[Run]) -> Mark:
     rows = with_mark(runs.filter(kind__in=LEADING)).annotate(stands=F("job__status"))
-    run = rows.only("last_step", "desired", "progress").get()
+    run = rows.only("last_step", "desired", "progress", "job").get()
     return run_mark(run, run.stands)
 
 
 def with_mark(runs: QuerySet[Run]) -> QuerySet[Any]:
     """Adds what `run_mark` needs of the job beside its run."""
-    return runs.annotate(event=_newest_event("job"), queue=queue_mark())
+    return runs.annotate(event=_newest_event("job"))
 
 
 def _newest_event(job: str) -> Subquery:

@@ -14,6 +14,7 @@ from jobs.models import Job, JobStep, Run, Status, StepBucket, Trajectory
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
 from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import SIZES
+from jobs.selectors.shared import shared
 from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of
 from jobs.workbench.measures import Estimate, paired_difference
 
@@ -60,8 +61,8 @@ def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
     """The state of a job in plain words, written from its data; the tiles of the step `focus`."""
     job, run = lead.job, lead.run
     stopped = job.status in {Status.PAUSED, Status.FAILED}
-    steps, shown = _steps(run, focus)
-    trained, silent = _signal_counts(run, steps)
+    steps, shown = lead_steps(lead, focus)
+    trained, silent = shared((*lead.state, "signal"), lambda: _signal_counts(run, steps))
     running = job.status == Status.RUNNING
     return Overview(
         verdict=_verdict(job, run, steps, trained, silent),
@@ -78,6 +79,11 @@ def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
         left=time_left(job, step_seconds(steps)),
         no_signal=bool(trained) and silent == trained,
     )
+
+
+def lead_steps(lead: Lead, focus: int | None = None) -> tuple[list[JobStep], JobStep | None]:
+    """The steps that the figures are made of, and the step `focus`."""
+    return shared((*lead.state, "steps", focus), lambda: _steps(lead.run, focus))
 
 
 def _steps(run: Run, focus: int | None) -> tuple[list[JobStep], JobStep | None]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, CharField, Count, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Cast, Coalesce, Concat, Now
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 
 from jobs.models import LEADING, Checkpoint, Job, JobEvent, PauseReason, Run, Status
 from jobs.selectors.attention import PAUSES
@@ -111,24 +111,13 @@ def queue_of(job: Job) -> Queue | None:
     )
 
 
-def queue_mark() -> Case:
-    """Of a row of runs: what changes whenever `queue_of` may tell something else; empty where the
-    job is not queued, and then nothing is counted."""
-    at = OuterRef("job__created_at")
-    told = Concat(
-        Value("queue."), _counted(_ahead(OuterRef("job_id"), at)), Value("."), _counted(_held()),
-        output_field=CharField(),
-    )  # fmt: skip
-    return Case(When(job__status=Status.QUEUED, then=told), default=Value(""))
+def queue_mark(job: Job) -> str:
+    """What changes whenever `queue_of` may tell something else; empty where it tells nothing."""
+    queue = queue_of(job)
+    return f"queue.{queue.place}.{queue.at_work}" if queue else ""
 
 
-def _counted(which: Q) -> Cast:
-    rows = Run.objects.filter(which).order_by().annotate(all=Value(1)).values("all")
-    found = Subquery(rows.annotate(n=Count("pk")).values("n"))
-    return Cast(Coalesce(found, Value(0)), CharField())
-
-
-def _ahead(job_id: str | OuterRef, created_at: datetime | OuterRef) -> Q:
+def _ahead(job_id: str, created_at: datetime) -> Q:
     older = Q(job__created_at__lt=created_at) | Q(job__created_at=created_at, job_id__lt=job_id)
     return Q(older, job__status=Status.QUEUED, kind__in=LEADING)
 

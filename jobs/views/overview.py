@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+import msgspec
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -20,7 +21,10 @@ from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
 from jobs.selectors.leads import Lead, access_lead
 from jobs.selectors.marks import access_mark
-from jobs.selectors.usage import job_sums
+from jobs.selectors.overview import lead_steps
+from jobs.selectors.series import lead_series
+from jobs.selectors.shared import shared
+from jobs.selectors.usage import Sums, job_sums
 from jobs.views.attention import attention
 from jobs.views.chart_address import Asked, chart_asked, toolbar, whole_number
 from jobs.views.chart_files import chart_file
@@ -36,13 +40,6 @@ from jobs.views.tiles import shown_tiles
 from jobs.views.waits import halt
 from jobs.words import PHASE_WORDS
 
-FRAGMENTS = {
-    "job-actions": "jobs/job_actions.html",
-    "numbers": "jobs/job_numbers.html",
-    "outcome": "jobs/job_outcome.html",
-    "strip": "jobs/job_strip.html",
-    "attention": "jobs/job_attention.html",
-}
 INSIGHT_TABS = frozenset({"credit", "graders", "loops"})
 """Tabs that fetch themselves, whose pulse says no more than where the job stands."""
 TABLE_ROWS = 50
@@ -54,8 +51,8 @@ def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     lead = access_lead(request.user, job_id)
     if not lead.job.trains:
         return redirect(home(lead.job))
-    template = FRAGMENTS.get(target(request), "jobs/job_overview.html")
-    return vary(render(request, template, _overview(request, lead)))
+    template, context = PANELS.get(target(request), WHOLE)
+    return vary(render(request, template, context(request, lead)))
 
 
 @require_GET
@@ -84,19 +81,16 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
 
 @opens_to_keys
 @require_GET
-def job_series_json(request: MemberRequest, job_id: str) -> JsonResponse:
+def job_series_json(request: MemberRequest, job_id: str) -> HttpResponse:
     """The charts' points after a step; all of them without `after`, or where points are buckets.
 
     `from`, `to`, `smooth` and `log` as in the page's address.
     """
-    job = access_job(request.user, job_id)
-    asked = chart_asked(request, job)
-    columns = job_series(job, first=asked.first, last=asked.last)
-    charts = job_charts(columns, asked.view(job, columns))
-    step = whole_number(request.GET.get("after", ""))
-    whole = step is None or columns["size"] > 1
-    shown = charts if whole or step is None else [after(chart, step) for chart in charts]
-    return JsonResponse({"whole": whole, "charts": [chart.as_json() for chart in shown]})
+    lead = access_lead(request.user, job_id)
+    asked, step = chart_asked(request, lead.job), whole_number(request.GET.get("after", ""))
+    key = (*lead.state, lead.job.status, "points", asked.query, step)
+    points = shared(key, lambda: _points(lead, asked, step))
+    return HttpResponse(points, content_type="application/json")
 
 
 @require_GET
@@ -130,15 +124,27 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     return response
 
 
+def _points(lead: Lead, asked: Asked, step: int | None) -> bytes:
+    columns = lead_series(lead, asked.first, asked.last)
+    charts = job_charts(columns, asked.view(lead.job, columns))
+    whole = step is None or columns["size"] > 1
+    shown = charts if whole or step is None else [after(chart, step) for chart in charts]
+    return msgspec.json.encode({"whole": whole, "charts": [chart.as_json() for chart in shown]})
+
+
+def _frame(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    return heading(request, lead.job, "overview", lead.mark)
+
+
 def _glance(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     job, focus = lead.job, whole_number(request.GET.get("step", ""))
     overview = job_overview(lead, focus=focus)
-    spent = job_sums(job)
-    shared = heading(request, job, "overview", lead.mark)
+    spent = _spent(lead)
+    frame = _frame(request, lead)
     return {
-        **shared,
+        **frame,
         "overview": overview,
-        "halt": halt(overview.pause, may_write=shared["may_write_here"]),
+        "halt": halt(overview.pause, may_write=frame["may_write_here"]),
         "tiles": shown_tiles(overview.tiles, overview.steps),
         "focus": focus,
         "focus_known": overview.focus is not None,
@@ -150,27 +156,60 @@ def _glance(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     }
 
 
+def _spent(lead: Lead) -> Sums:
+    """Of a job at work that of its newest step: whoever watches need not have it added up anew."""
+    if lead.job.status != Status.RUNNING:
+        return job_sums(lead.job)
+    return shared((*lead.state, "spent"), lambda: job_sums(lead.job))
+
+
+def _outcome(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    glance = _glance(request, lead)
+    adapter, no_signal = getattr(lead.job, "adapter", None), glance["overview"].no_signal
+    return {**glance, "adapter": adapter, "no_signal": no_signal}
+
+
+def _numbers(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    steps, _ = lead_steps(lead)
+    left_out = max(0, lead.job.last_step + 1 - TABLE_ROWS)
+    rows = step_rows(steps[-TABLE_ROWS:])
+    return {**_frame(request, lead), "rows": rows, "rows_left_out": left_out}
+
+
+def _attention(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    told = job_told(lead.job, request.user)
+    return {**_frame(request, lead), "attention": attention(lead.job, told.alarms)}
+
+
+def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
+    asked = chart_asked(request, lead.job)
+    columns = lead_series(lead, asked.first, asked.last)
+    told = job_told(lead.job, request.user)
+    return {
+        **_frame(request, lead),
+        "asked": asked,
+        "strip": strip(lead.job, columns, asked, told),
+    }
+
+
 def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
-    job, glance = lead.job, _glance(request, lead)
-    asked = chart_asked(request, job)
-    steps = glance["overview"].steps
-    known = steps if len(steps) == job.last_step + 1 and not asked.zoomed else None
-    columns = job_series(job, first=asked.first, last=asked.last, steps=known)
-    charts = job_charts(columns, asked.view(job, columns))
+    job, asked = lead.job, chart_asked(request, lead.job)
+    columns = lead_series(lead, asked.first, asked.last)
     told = job_told(job, request.user)
     return {
-        **glance,
+        **_outcome(request, lead),
+        **_numbers(request, lead),
         "attention": attention(job, told.alarms),
         "strip": strip(job, columns, asked, told),
-        "charts": [
-            job_shown_chart(job, chart, asked, wide=not at) for at, chart in enumerate(charts)
-        ],
+        "charts": shared(
+            (*lead.state, job.status, "charts", asked.query),
+            lambda: [
+                job_shown_chart(job, chart, asked, wide=not at)
+                for at, chart in enumerate(job_charts(columns, asked.view(job, columns)))
+            ],
+        ),
         "asked": asked,
         "toolbar": toolbar(request, asked, columns),
-        "rows": step_rows(steps[-TABLE_ROWS:]),
-        "rows_left_out": max(0, job.last_step + 1 - TABLE_ROWS),
-        "adapter": getattr(job, "adapter", None),
-        "no_signal": glance["overview"].no_signal,
     }
 
 
@@ -182,3 +221,14 @@ def job_shown_chart(job: Job, chart: Chart, asked: Asked, *, wide: bool) -> Show
     }
     many = len(chart.steps) > FEW_POINTS
     return shown_chart(thinned(chart), data=chart, wide=wide, is_fetched=many, **address)
+
+
+WHOLE = ("jobs/job_overview.html", _overview)
+PANELS = {
+    "job-actions": ("jobs/job_actions.html", _frame),
+    "numbers": ("jobs/job_numbers.html", _numbers),
+    "outcome": ("jobs/job_outcome.html", _outcome),
+    "strip": ("jobs/job_strip.html", _strip),
+    "attention": ("jobs/job_attention.html", _attention),
+}
+"""Each panel of the page by its id, with no more than it shows."""

@@ -1,0 +1,46 @@
+"""What the viewers of one state of a job share: each process of the web server makes it once.
+
+A committed step never changes, so what is made of steps holds until the next one. Twenty-five
+people who watch a job ask for the same points within the same second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MOST_KEPT = 32
+"""A long job's points take about 1 MB."""
+
+
+@dataclass
+class _Made:
+    """A value that one thread makes while the others wait for it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_there: bool = False
+    value: Any = None
+
+
+_kept: OrderedDict[Hashable, _Made] = OrderedDict()
+_guard = threading.Lock()
+
+
+def shared(key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives for this key; nobody may change it. An error is raised and not kept."""
+    with _guard:
+        made = _kept.setdefault(key, _Made())
+        _kept.move_to_end(key)
+        if len(_kept) > MOST_KEPT:
+            _kept.popitem(last=False)
+    with made.lock:
+        if not made.is_there:
+            made.value = make()
+            made.is_there = True
+        value: T = made.value
+        return value
