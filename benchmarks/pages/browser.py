@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import time
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.client import HTTPConnection, HTTPException
-from typing import Any
+
+import msgspec
 
 PATIENCE_S = 60.0
 
@@ -81,6 +81,8 @@ class Parts(HTMLParser):
     panels: list[Panel] = field(default_factory=list)
     series: str = ""
     links: list[str] = field(default_factory=list)
+    folded: int = 0
+    """How many closed `<details>` the place that is read lies in: nothing is fetched there."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -89,9 +91,11 @@ class Parts(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
         trigger, address = found.get("hx-trigger", ""), found.get("hx-get", "")
+        if tag == "details" and (self.folded or "open" not in found):
+            self.folded += 1
         if address and "every" in trigger:
             self.poller = address
-        elif address and "from:body" in trigger:
+        elif address and "from:body" in trigger and not self.folded:
             events = frozenset(re.findall(r"([\w-]+) from:body", trigger))
             self.panels.append(Panel(found.get("id", ""), address, events))
         if "data-series" in found:
@@ -99,21 +103,23 @@ class Parts(HTMLParser):
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "details" and self.folded:
+            self.folded -= 1
+
+
+class _Chart(msgspec.Struct):
+    steps: list[float]
+
+
+class _Curves(msgspec.Struct):
+    charts: list[_Chart]
+
 
 def newest_step(text: str) -> int:
-    """The largest number in any list named `step` or `steps` of a JSON text; -1 without one."""
-    return max(_steps(json.loads(text)), default=-1)
-
-
-def _steps(value: Any) -> list[int]:
-    if isinstance(value, list):
-        return [step for inner in value for step in _steps(inner)]
-    if not isinstance(value, dict):
-        return []
-    found = []
-    for name, inner in value.items():
-        if name in {"step", "steps"} and isinstance(inner, list):
-            found += [int(each) for each in inner if isinstance(each, int | float)]
-        else:
-            found += _steps(inner)
-    return found
+    """The largest step that any chart has; -1 without one. Raises ValueError for other texts."""
+    try:
+        charts = msgspec.json.decode(text, type=_Curves).charts
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"no curves: {error}") from error
+    return max((int(max(chart.steps, default=-1)) for chart in charts), default=-1)

@@ -42,6 +42,8 @@ class Viewer:
 
     number: int
     browser: Browser
+    beside: Browser
+    """A second connection, as browsers open them."""
     page: str
     seen: Seen
     newest: int = -1
@@ -71,11 +73,15 @@ class Viewer:
         self.seen.add("pulse with news", answer, wrong)
         self.parts.poller = fresh.poller or poller
         events = {each.strip() for each in answer.headers.get("hx-trigger", "").split(",")}
+        # The page's script asks for new points while htmx asks for the panels.
+        curves = threading.Thread(target=self._curves, kwargs={"after": self.newest})
+        if "job-step" in events:
+            curves.start()
         for panel in [*self.parts.panels, *fresh.panels]:
             if panel.events & events:
                 self._once(panel.id, partial(self._panel, panel))
         if "job-step" in events:
-            self._curves(after=self.newest)
+            curves.join()
 
     def _once(self, name: str, fetch: Callable[[], None]) -> None:
         """At most every three seconds, as `throttle:3s` says."""
@@ -93,7 +99,7 @@ class Viewer:
         if not self.parts.series:
             return
         address = self.parts.series if after < 0 else f"{self.parts.series}?after={after}"
-        answer = self.browser.get(address)
+        answer = self.beside.get(address)
         try:
             newest = newest_step(answer.text) if answer.status == 200 else -1
             wrong = "" if answer.status == 200 and (after >= 0 or newest >= 0) else "no points"
@@ -119,7 +125,7 @@ class Audience:
         seen, rng = Seen(), Random(0)
         threads = [
             threading.Thread(
-                target=Viewer(number, Browser(self.port, session), self.page, seen).watch,
+                target=Viewer(number, *self._browsers(session), self.page, seen).watch,
                 args=(stop, rng.uniform(0, 2 * EVERY_S)),
             )
             for number, session in enumerate(self.sessions)
@@ -129,3 +135,6 @@ class Audience:
         for thread in threads:
             thread.join()
         return seen
+
+    def _browsers(self, session: str) -> tuple[Browser, Browser]:
+        return Browser(self.port, session), Browser(self.port, session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +76,7 @@ def curves(least: int) -> Callable[[str], str]:
     def wrong(text: str) -> str:
         try:
             newest = newest_step(text)
-        except json.JSONDecodeError:
+        except ValueError:
             return "no JSON"
         return "" if newest >= least else f"ends at step {newest}"
 

@@ -13,7 +13,6 @@ from hone.accounts.models import User
 from hone.accounts.selectors import access_row
 from jobs.models import LEADING, Job, Run
 from jobs.selectors.marks import Mark, run_mark, with_mark
-from jobs.selectors.waits import with_halt
 
 _LOST = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
@@ -48,7 +47,7 @@ def lead_of(job: Job) -> Lead:
 
 def _rows() -> QuerySet[Any]:
     lost = ExpressionWrapper(_LOST, output_field=BooleanField())
-    rows = with_halt(with_mark(Run.objects.filter(kind__in=LEADING).annotate(lost=lost)))
+    rows = with_mark(Run.objects.filter(kind__in=LEADING).annotate(lost=lost))
     return rows.select_related("job__base_model", "job__created_by", "job__adapter")
 
 

@@ -15,7 +15,7 @@ from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
 from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import SIZES
 from jobs.selectors.shared import shared
-from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of
+from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of, with_halt
 from jobs.workbench.measures import Estimate, paired_difference
 
 NEWEST = 120
@@ -61,6 +61,7 @@ def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
     """The state of a job in plain words, written from its data; the tiles of the step `focus`."""
     job, run = lead.job, lead.run
     stopped = job.status in {Status.PAUSED, Status.FAILED}
+    halted = with_halt(Run.objects.all()).get(pk=run.pk) if stopped else None
     steps, shown = lead_steps(lead, focus)
     trained, silent = shared((*lead.state, "signal"), lambda: _signal_counts(run, steps))
     running = job.status == Status.RUNNING
@@ -73,9 +74,9 @@ def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
         wanted=run.desired if running and run.desired != "run" else "",
         recovering=running and run.status == Status.RUNNING and lead.lost,
         pause_text=_pause_text(run),
-        pause=pause_of(job, run) if stopped else None,
+        pause=pause_of(job, halted) if halted else None,
         queue=queue_of(job),
-        kept=kept_of(run) if stopped else None,
+        kept=kept_of(halted) if halted else None,
         left=time_left(job, step_seconds(steps)),
         no_signal=bool(trained) and silent == trained,
     )

@@ -147,22 +147,26 @@ def test_a_page_lists_its_poller_its_panels_and_its_curves() -> None:
     found = Parts(
         '<div id="pulse" hx-get="/p/?since=1&amp;x=2" hx-trigger="every 1500ms"></div>'
         '<div id="numbers" hx-get="/n/" hx-trigger="job-step from:body throttle:3s, job-state '
-        'from:body"></div><section data-series="/s.json"></section><a href="/jobs/">Jobs</a>'
+        'from:body"></div><details><details open></details><div id="folded" hx-get="/f/" '
+        'hx-trigger="opened, job-step from:body"></div></details>'
+        '<section data-series="/s.json"></section><a href="/jobs/">Jobs</a>'
     )
     assert found.poller == "/p/?since=1&x=2"
     assert found.panels == [Panel("numbers", "/n/", frozenset({"job-step", "job-state"}))]
     assert (found.series, found.links) == ("/s.json", ["/jobs/"])
 
 
-def test_the_newest_step_of_curves_is_found_wherever_it_stands() -> None:
+def test_the_newest_step_is_that_of_the_chart_that_reaches_furthest() -> None:
     assert newest_step('{"charts": [{"steps": [1, 7], "values": [99]}, {"steps": [3]}]}') == 7
-    assert newest_step('{"step": [], "other": [5]}') == -1
+    assert newest_step('{"charts": [{"steps": []}]}') == -1
+    with pytest.raises(ValueError):
+        newest_step('{"detail": "none"}')
 
 
 def test_wrong_contents_are_errors() -> None:
     assert holds("a", "b")("a") == "without 'b'"
     assert lists("ftjob-1", 2)('<a href="/jobs/ftjob-1/trajectories/4/">') == "1 trajectories"
-    assert curves(9)('{"steps": [8]}') == "ends at step 8"
+    assert curves(9)('{"charts": [{"steps": [8]}]}') == "ends at step 8"
     assert curves(9)("<p>") == "no JSON"
     visited = Visited()
     visit = Visit("jobs", PAGE, "/jobs/", holds("refunds"))
