@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -32,6 +32,11 @@ class Mark:
 def job_mark(job: Job) -> Mark:
     """Where the job stands now, for the live pages to compare."""
     return _mark(Run.objects.filter(job=job))
+
+
+def settled(mark: Mark) -> Mark:
+    """The mark without what passes within a step."""
+    return replace(mark, phase="")
 
 
 def run_mark(run: Any, status: str) -> Mark:

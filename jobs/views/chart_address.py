@@ -48,7 +48,7 @@ class Asked:
         )
 
 
-def chart_asked(request: HttpRequest, job: Job) -> Asked:
+def chart_asked(request: HttpRequest) -> Asked:
     """What the address asks for; what cannot be read is as if it were not there."""
     given = request.GET
     first, last = whole_number(given.get("from", "")), whole_number(given.get("to", ""))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
@@ -20,7 +21,7 @@ from jobs.selectors import access_job, job_overview, job_series
 from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
 from jobs.selectors.leads import Lead, access_lead
-from jobs.selectors.marks import access_mark
+from jobs.selectors.marks import Mark, access_mark, settled
 from jobs.selectors.overview import lead_steps
 from jobs.selectors.series import lead_series
 from jobs.selectors.shared import shared
@@ -31,6 +32,7 @@ from jobs.views.chart_files import chart_file
 from jobs.views.charts import FEW_POINTS, Chart, after, thinned
 from jobs.views.costs import cost_sentence
 from jobs.views.credit import job_credit_sentence
+from jobs.views.for_all import Packed, for_all
 from jobs.views.headings import heading, home
 from jobs.views.job_charts import job_charts
 from jobs.views.shown_charts import ShownChart, shown_chart
@@ -48,10 +50,14 @@ TABLE_ROWS = 50
 @require_GET
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
+    panel = target(request)
+    body = _shared_panel(request, job_id, panel) if panel in FOR_ALL else ""
+    if body:
+        return vary(HttpResponse(body))
     lead = access_lead(request.user, job_id)
     if not lead.job.trains:
         return redirect(home(lead.job))
-    template, context = PANELS.get(target(request), WHOLE)
+    template, context = PANELS.get(panel, WHOLE)
     return vary(render(request, template, context(request, lead)))
 
 
@@ -61,22 +67,36 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     mark, since = access_mark(request.user, job_id), request.GET.get("since", "")
     if since == str(mark):
         return HttpResponse(status=204)
-    lead = access_lead(request.user, job_id)
-    if not lead.job.trains:
-        return redirect(f"{home(lead.job)}pulse/")
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
-    tab = request.GET.get("tab", "")
-    is_tab = tab in INSIGHT_TABS
-    glance = heading(request, lead.job, tab, lead.mark) if is_tab else _glance(request, lead)
-    template = "jobs/tab_pulse.html" if is_tab else "jobs/job_pulse.html"
-    response = render(request, template, {**glance, "announce": is_new_state, "mark": mark})
+
+    def made() -> str | HttpResponse:
+        lead = access_lead(request.user, job_id)
+        if not lead.job.trains:
+            return redirect(f"{home(lead.job)}pulse/")
+        return _pulse(request, lead, mark, announce=is_new_state)
+
+    # Of a job at work it is the same for everybody.
+    is_shared = mark.status == Status.RUNNING
+    what = f"pulse {is_new_state}"
+    body = for_all(request, job_id, mark, what, made) if is_shared else made()
+    if isinstance(body, HttpResponse):
+        return body
+    response = HttpResponse(body)
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
         events.append("job-state")
     if events:
         response["HX-Trigger"] = ", ".join(events)
     return vary(response)
+
+
+def _pulse(request: HttpRequest, lead: Lead, mark: Mark, *, announce: bool) -> str:
+    tab = request.GET.get("tab", "")
+    is_tab = tab in INSIGHT_TABS
+    shown = heading(request, lead.job, tab, lead.mark) if is_tab else _glance(request, lead)
+    template = "jobs/tab_pulse.html" if is_tab else "jobs/job_pulse.html"
+    return render_to_string(template, {**shown, "announce": announce, "mark": mark}, request)
 
 
 @opens_to_keys
@@ -86,18 +106,19 @@ def job_series_json(request: MemberRequest, job_id: str) -> HttpResponse:
 
     `from`, `to`, `smooth` and `log` as in the page's address.
     """
-    lead = access_lead(request.user, job_id)
-    asked, step = chart_asked(request, lead.job), whole_number(request.GET.get("after", ""))
-    key = (*lead.state, lead.job.status, "points", asked.query, step)
-    points = shared(key, lambda: _points(lead, asked, step))
-    return HttpResponse(points, content_type="application/json")
+    mark, step = access_mark(request.user, job_id), whole_number(request.GET.get("after", ""))
+    points = for_all(
+        request, job_id, settled(mark), "points",
+        lambda: _points(access_lead(request.user, job_id), chart_asked(request), step),
+    )  # fmt: skip
+    return points.answer(request)
 
 
 @require_GET
 def job_chart(request: MemberRequest, job_id: str, key: str, form: str) -> HttpResponse:
     """One chart as a table (a page or, for htmx, its rows), as CSV or as a picture."""
     job = access_job(request.user, job_id)
-    asked = chart_asked(request, job)
+    asked = chart_asked(request)
     columns = job_series(job, first=asked.first, last=asked.last)
     charts = {chart.key: chart for chart in job_charts(columns, asked.view(job, columns))}
     chart = charts.get(key)
@@ -124,12 +145,29 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
     return response
 
 
-def _points(lead: Lead, asked: Asked, step: int | None) -> bytes:
+def _points(lead: Lead, asked: Asked, step: int | None) -> Packed:
     columns = lead_series(lead, asked.first, asked.last)
     charts = job_charts(columns, asked.view(lead.job, columns))
     whole = step is None or columns["size"] > 1
     shown = charts if whole or step is None else [after(chart, step) for chart in charts]
-    return msgspec.json.encode({"whole": whole, "charts": [chart.as_json() for chart in shown]})
+    found = {"whole": whole, "charts": [chart.as_json() for chart in shown]}
+    return Packed.of(msgspec.json.encode(found), "application/json")
+
+
+def _shared_panel(request: MemberRequest, job_id: str, panel: str) -> str:
+    """The panel of a job at work; empty where it is another one for another person."""
+    mark = access_mark(request.user, job_id)
+    if mark.status != Status.RUNNING:
+        return ""
+
+    def made() -> str:
+        lead = access_lead(request.user, job_id)
+        template, context = PANELS[panel]
+        found = context(request, lead) if lead.job.trains else {}
+        is_own = not found or (found.get("attention") or {}).get("alarms")
+        return "" if is_own else render_to_string(template, found, request)
+
+    return for_all(request, job_id, settled(mark), panel, made)
 
 
 def _frame(request: HttpRequest, lead: Lead) -> dict[str, Any]:
@@ -182,7 +220,7 @@ def _attention(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 
 def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
-    asked = chart_asked(request, lead.job)
+    asked = chart_asked(request)
     columns = lead_series(lead, asked.first, asked.last)
     told = job_told(lead.job, request.user)
     return {
@@ -193,7 +231,7 @@ def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 
 def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
-    job, asked = lead.job, chart_asked(request, lead.job)
+    job, asked = lead.job, chart_asked(request)
     columns = lead_series(lead, asked.first, asked.last)
     told = job_told(job, request.user)
     return {
@@ -232,3 +270,6 @@ PANELS = {
     "attention": ("jobs/job_attention.html", _attention),
 }
 """Each panel of the page by its id, with no more than it shows."""
+
+FOR_ALL = frozenset({"numbers", "strip", "attention"})
+"""Panels that show everybody the same; `attention` while nothing fired: then it has no buttons."""
