@@ -208,7 +208,7 @@ def _outcome(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 
 def _numbers(request: HttpRequest, lead: Lead) -> dict[str, Any]:
-    steps, _ = lead_steps(lead)
+    steps, _ = lead_steps(lead, whole_number(request.GET.get("step", "")))
     left_out = max(0, lead.job.last_step + 1 - TABLE_ROWS)
     rows = step_rows(steps[-TABLE_ROWS:])
     return {**_frame(request, lead), "rows": rows, "rows_left_out": left_out}

@@ -30,7 +30,7 @@ MINE = {
 }
 MANAGED = {"audit", "audit-csv", "system"}
 """A viewer reads these neither."""
-JOBS = re.compile(r"^(jobs?|models?|preflights?|trajectory|replay|comparison|tryout)")
+JOBS = re.compile(r"^(jobs?|models?|preflights?|trajectory|replay|comparison|compare-chart|tryout)")
 WRITES = {
     "member-add",
     "member-set-role",

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from django.db.models import F
 from django.test import Client
 
 from jobs.models import Adapter, Job, JobStep, Run, Usage
@@ -23,6 +24,11 @@ def _page(client: Client, job: Job, query: str = "") -> str:
     return client.get(f"/jobs/{job.pk}/{query}").content.decode()
 
 
+def _made_again(job: Job) -> None:
+    """As if another worker had made the steps: what a committed one took never changes."""
+    job.runs.update(epoch=F("epoch") + 1)
+
+
 def test_the_cost_is_said_so_far_and_for_the_end(
     owner: Client, running: Job, settings: Any
 ) -> None:
@@ -32,6 +38,7 @@ def test_the_cost_is_said_so_far_and_for_the_end(
         f"Cost so far: 1.80{THIN}EUR (3{THIN}min 00{THIN}s of the engine). "
         f"At the end: about 2.12{THIN}EUR (2.05{THIN}EUR to 2.19{THIN}EUR)."
     ) in _page(owner, running)
+    _made_again(running)
     Usage.objects.filter(run__job=running).update(judge_calls=2, judge_tokens=90, judge_cost=0.1)
     page = _page(owner, running)
     assert f"2.30{THIN}EUR (3{THIN}min 00{THIN}s of the engine, judges 0.50{THIN}EUR)" in page
@@ -43,6 +50,7 @@ def test_a_cost_without_a_price_is_unknown(owner: Client, running: Job, settings
     settings.HOUR_PRICE = None
     assert "Cost so far: unknown, no hourly price is set (" in _page(owner, running)
     settings.HOUR_PRICE = 36.0
+    _made_again(running)
     Usage.objects.filter(run__job=running).update(judge_calls=1, judge_tokens=90)
     page = _page(owner, running)
     assert "Cost so far: unknown, no price is set for the judges (" in page
@@ -127,7 +135,8 @@ def test_a_failed_job_says_its_last_step_and_offers_a_clone(
 ) -> None:
     run_fail(lease, code="crash_loop", text="It died three times.")
     page = _page(owner, running)
-    assert "Step 4 is the last that was finished" in page
+    kept = f'<a href="/jobs/{running.pk}/checkpoints/#step-4">step 4</a>'
+    assert f"Last good checkpoint: {kept}" in page
     assert f'href="/jobs/new/?from={running.pk}">Clone with this fixed</a>' in page
 
 
