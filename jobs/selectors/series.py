@@ -65,23 +65,15 @@ _PLAIN = {
 LAST, LOW, HIGH, SUM, N = range(5)
 
 
-def job_series(
-    job: Job,
-    *,
-    first: int | None = None,
-    last: int | None = None,
-    steps: Sequence[JobStep] | None = None,
-) -> dict[str, Any]:
+def job_series(job: Job, *, first: int | None = None, last: int | None = None) -> dict[str, Any]:
     """All columns of a job's charts between two steps; `step` names each point.
 
     At most 400 points: of more steps each is a bucket of `size` steps, named by its last one,
     with the last value; `bands` then holds (lows, highs) by column. Plain columns are lists beside
     `step`. `stops` (shares), `seconds`, `parts`, `errors`, `faults` and `ungraded_causes` hold one
     list for each name, of means over the bucket but for `parts`. None where a step has no such
-    figure. Reads 800 rows at most, or none where all `steps` are at hand.
+    figure. Reads 800 rows at most.
     """
-    if steps is not None:
-        return columns_of(1, [(each.step, cells(step_figures(each.metrics))) for each in steps])
     return columns_of(*series_points(job, first, last))
 
 

@@ -17,7 +17,7 @@ from hone.accounts.requests import MemberRequest
 from hone.core.htmx import target, vary
 from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
-from jobs.selectors import access_job, job_overview, job_series
+from jobs.selectors import access_job, job_overview
 from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
 from jobs.selectors.leads import Lead, access_lead
@@ -117,16 +117,15 @@ def job_series_json(request: MemberRequest, job_id: str) -> HttpResponse:
 @require_GET
 def job_chart(request: MemberRequest, job_id: str, key: str, form: str) -> HttpResponse:
     """One chart as a table (a page or, for htmx, its rows), as CSV or as a picture."""
-    job = access_job(request.user, job_id)
-    asked = chart_asked(request)
-    columns = job_series(job, first=asked.first, last=asked.last)
+    lead, asked = access_lead(request.user, job_id), chart_asked(request)
+    job, columns = lead.job, lead_series(lead, asked.first, asked.last)
     charts = {chart.key: chart for chart in job_charts(columns, asked.view(job, columns))}
     chart = charts.get(key)
     if chart is None:
         raise Http404
     if form != "table":
         return chart_file(chart, form, f"{job.pk}-{key}")
-    context = {**heading(request, job, "overview"), "chart": shown_chart(chart)}
+    context = {**_frame(request, lead), "chart": shown_chart(chart)}
     fragment = target(request) == f"rows-{key}"
     template = "jobs/chart_table.html" if fragment else "jobs/chart_page.html"
     return vary(render(request, template, context))
