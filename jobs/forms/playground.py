@@ -17,9 +17,12 @@ from hone.tools.models import Effects, ToolVersion
 from jobs.models import BaseModel, Checkpoint, Job
 from jobs.selectors.choices import (
     Choice,
-    JobChoices,
-    job_choices,
+    Versions,
+    base_model_choices,
+    dataset_choices,
+    grader_versions,
     newest_tools,
+    recording_choices,
 )
 from jobs.selectors.tryouts import checkpoints_to_try
 from jobs.services.tryouts import BASE, CHECKPOINT, TryoutRequest
@@ -32,10 +35,12 @@ USUAL = TryoutRequest(a="")
 
 @dataclass(frozen=True)
 class PlaygroundChoices:
-    """What the form offers: the parts of a job, and every model that can answer."""
+    """What the form offers: tasks, tools, graders, and every model that can answer."""
 
-    parts: JobChoices
+    datasets: list[Choice]
     tools: list[ToolVersion]
+    recordings: list[Choice]
+    graders: Versions
     bases: list[Choice]
     checkpoints: list[Choice]
 
@@ -44,14 +49,15 @@ def playground_choices(
     organisation: Organisation, also: Checkpoint | None = None
 ) -> PlaygroundChoices:
     """`also`: a checkpoint that is offered even where there are many newer ones."""
-    parts = job_choices(organisation)
     points = checkpoints_to_try(organisation)
     if also is not None and also.available and also not in points:
         points.insert(0, also)
     return PlaygroundChoices(
-        parts=parts,
+        datasets=dataset_choices(organisation),
         tools=newest_tools(organisation),
-        bases=[(f"{BASE}:{pk}", words) for pk, words in parts.base_models],
+        recordings=recording_choices(organisation),
+        graders=grader_versions(organisation),
+        bases=[(f"{BASE}:{pk}", words) for pk, words in base_model_choices()],
         checkpoints=[(f"{CHECKPOINT}:{each.pk}", _point_words(each)) for each in points],
     )
 
@@ -111,13 +117,12 @@ class PlaygroundForm(PlainForm):
     def __init__(self, *args: Any, choices: PlaygroundChoices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.offered = choices
-        parts = choices.parts
         models = [("Base models", choices.bases), ("Checkpoints", choices.checkpoints)]
         groups = [group for group in models if group[1]]
-        self._choose("version", [("", "choose…"), *parts.datasets])
+        self._choose("version", [("", "choose…"), *choices.datasets])
         self._choose("tools", [(tool.pk, _tool_words(tool)) for tool in choices.tools])
-        self._choose("recording", [("", "the tools themselves"), *parts.recordings])
-        self._choose("grader", [("", "none"), *parts.graders.offered])
+        self._choose("recording", [("", "the tools themselves"), *choices.recordings])
+        self._choose("grader", [("", "none"), *choices.graders.offered])
         self._choose("a", groups)
         self._choose("b", [("", "nobody: A alone"), *groups])
 
@@ -224,7 +229,7 @@ def swapped(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _grader(job: Job, offered: PlaygroundChoices) -> str:
     """The newest version of the job's grader; empty where there is none."""
-    found = offered.parts.graders.renewed(job.grader_version_id)
+    found = offered.graders.renewed(job.grader_version_id)
     return found[1].pk if found else ""
 
 

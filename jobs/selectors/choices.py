@@ -64,18 +64,31 @@ class JobChoices:
 def job_choices(organisation: Organisation) -> JobChoices:
     """All choices, in six queries."""
     return JobChoices(
-        base_models=[(model.pk, _model_words(model)) for model in base_models_ready()],
-        datasets=_datasets(organisation),
+        base_models=base_model_choices(),
+        datasets=dataset_choices(organisation),
         tools=_versions(ToolVersion.objects.filter(tool__organisation=organisation), "tool"),
-        graders=_versions(
-            GraderVersion.objects.filter(grader__organisation=organisation), "grader"
-        ),
+        graders=grader_versions(organisation),
         judges=_judges(organisation),
-        recordings=[
-            (row.pk, f"recording {row.name} · {row.entries} answers")
-            for row in recording_list(organisation)
-        ],
+        recordings=recording_choices(organisation),
     )
+
+
+def base_model_choices() -> list[Choice]:
+    """By name, with size and context."""
+    return [(model.pk, _model_words(model)) for model in base_models_ready()]
+
+
+def grader_versions(organisation: Organisation) -> Versions:
+    """Of the graders that are not archived."""
+    return _versions(GraderVersion.objects.filter(grader__organisation=organisation), "grader")
+
+
+def recording_choices(organisation: Organisation) -> list[Choice]:
+    """By name, with what each can answer."""
+    return [
+        (row.pk, f"recording {row.name} · {row.entries} answers")
+        for row in recording_list(organisation)
+    ]
 
 
 def _judges(organisation: Organisation) -> list[Choice]:
@@ -87,7 +100,7 @@ def _judges(organisation: Organisation) -> list[Choice]:
     return [(name, name) for name in named]
 
 
-def _datasets(organisation: Organisation) -> list[Choice]:
+def dataset_choices(organisation: Organisation) -> list[Choice]:
     """Every version: an older one is a fair choice, and a clone needs it."""
     rows = DatasetVersion.objects.filter(
         dataset__organisation=organisation, dataset__archived=False

@@ -24,7 +24,7 @@ from jobs.forms.playground import (
 from jobs.models import Checkpoint, Job, Run
 from jobs.selectors import access_checkpoint, base_models_ready, queue_of
 from jobs.selectors.access import checkpoint_of
-from jobs.selectors.marks import job_mark
+from jobs.selectors.marks import Mark, job_mark
 from jobs.selectors.tryouts import access_tryout, tryout_list, tryout_sides
 from jobs.services.tryouts import tryout_create, tryout_stop
 from jobs.views.headings import heading, job_badge
@@ -39,6 +39,8 @@ def playground_page(request: MemberRequest) -> HttpResponse:
     """The form and the past tries; POST begins a try, or exchanges the sides of the form."""
     organisation = current_organisation(request)
     if request.method != "POST":
+        if "again" in request.GET:
+            return _again(request, organisation)
         return _first(request, organisation)
     access_organisation(request.user, organisation.pk, need="write")
     choices = playground_choices(organisation)
@@ -61,19 +63,13 @@ def playground_page(request: MemberRequest) -> HttpResponse:
 def tryout_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """One try, or the side of it that `HX-Target` names."""
     job = access_tryout(request.user, job_id)
-    context = _glance(request, job)
+    context = _glance(request, job, job_mark(job))
     asked = target(request)
     if asked.startswith(FRAGMENT):
         side = next((each for each in context["sides"] if each.element == asked), None)
         return vary(render(request, "jobs/tryout_side.html", {**context, "side": side}))
     if request.GET.get("swap"):
         context["sides"] = context["sides"][::-1]
-    if context["may_write_here"]:
-        choices = playground_choices(job.organisation, _point_of(job))
-        values = again(job, choices)
-        if request.GET.get("swap"):
-            values = swapped(values)
-        context["form"] = PlaygroundForm(initial=values, choices=choices)
     return vary(render(request, "jobs/tryout.html", context))
 
 
@@ -82,9 +78,10 @@ def tryout_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     """204 while nothing is new; else where it stands, and a trigger for the sides."""
     job = access_tryout(request.user, job_id)
     since = request.GET.get("since", "")
-    if since == _mark(job):
+    mark = job_mark(job)
+    if since == _seen(job, mark):
         return HttpResponse(status=204)
-    context = _glance(request, job)
+    context = _glance(request, job, mark)
     is_new_state = since.split("~")[1:2] != [job.status]
     response = render(request, "jobs/tryout_pulse.html", {**context, "announce": is_new_state})
     response["HX-Trigger"] = "tryout-news"
@@ -102,23 +99,34 @@ def stop(request: MemberRequest, job_id: str) -> HttpResponse:
     return redirect("tryout", job_id)
 
 
-def _mark(job: Job) -> str:
-    return f"{job_mark(job)}~{job.tryout.heard}"
+def _seen(job: Job, mark: Mark) -> str:
+    return f"{mark}~{job.tryout.heard}"
 
 
-def _glance(request: HttpRequest, job: Job) -> dict[str, Any]:
+def _glance(request: HttpRequest, job: Job, mark: Mark) -> dict[str, Any]:
     run = Run.objects.get(job=job)
     sides = sides_of(job, run)
     return {
-        **heading(request, job, "overview"),
+        **heading(request, job, "overview", mark),
         "tryout": job.tryout,
-        "seen": _mark(job),
+        "seen": _seen(job, mark),
         "sides": sides,
         "given": given_messages(job),
         "verdict": tryout_verdict(job, sides),
         "pause_text": run.pause_text,
         "queue": queue_of(job),
     }
+
+
+def _again(request: MemberRequest, organisation: Organisation) -> HttpResponse:
+    """The form as an earlier try filled it, on the page of all tries."""
+    job = access_tryout(request.user, request.GET["again"], need="write")
+    choices = playground_choices(organisation, _point_of(job))
+    values = again(job, choices)
+    form = PlaygroundForm(
+        initial=swapped(values) if request.GET.get("swap") else values, choices=choices
+    )
+    return _show(request, form)
 
 
 def _first(request: MemberRequest, organisation: Organisation) -> HttpResponse:

@@ -79,11 +79,15 @@ def test_what_was_before_stands_apart_from_the_rest(organisation: Organisation) 
     [
         ("base_model.retry", "tried again base model"),
         ("job.create", "created job"),
+        ("job.replay", "measured a turn of job"),
+        ("tool.secret_rotate", "changed a secret of tool"),
+        ("alarm.see", "marked as seen the alarm"),
+        ("tryout.stop", "stopped tryout"),
         ("odd.thing", "odd.thing"),
         ("create", "create"),
     ],
 )
-def test_an_action_without_words_stays_as_it_is(action: str, words: str) -> None:
+def test_an_action_is_told_in_words_or_stays_as_it_is(action: str, words: str) -> None:
     assert in_words(action) == words
 
 

@@ -55,8 +55,10 @@ def handles() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def groups() -> list[str]:
-    return [path.name for place in cgroup.home().folders for path in place.glob("hone-sandbox-*")]
+def groups() -> set[Path]:
+    """Those that this process has made and not removed."""
+    ours = f"{cgroup.PREFIX}{os.getpid()}-*"
+    return {path for place in cgroup.home().folders for path in place.glob(ours)}
 
 
 def the_server(below: set[int]) -> int:

@@ -125,11 +125,11 @@ def test_a_writing_tool_that_was_ticked_is_not_ticked_again(
 ) -> None:
     job = tryout_story.answered(alice, organisation, running)
     assert {tool["name"] for tool in job.spec["tools"]} == {"lookup_order", "refund"}
-    page = read(owner, f"/playground/{job.pk}/")
+    page = read(owner, f"/playground/?again={job.pk}")
     assert re.findall(r'name="tools" value="([^"]+)"[^>]* checked', page) == [
         tools["lookup_order"].pk
     ]
-    assert "refund (writes)" in words(page)
+    assert "refund (writes)" in words(read(owner, f"/playground/{job.pk}/"))
 
 
 def test_both_sides_show_what_was_said_and_what_it_came_to(owner: Client, answered: Job) -> None:
@@ -148,6 +148,8 @@ def test_the_sides_can_be_swapped_by_their_address(owner: Client, answered: Job)
     page = read(owner, f"/playground/{answered.pk}/?swap=1")
     assert page.index('id="side-1"') < page.index('id="side-0"')
     point = answered.spec["sides"][1]["checkpoint"]
+    assert f'href="/playground/?again={answered.pk}&amp;swap=1"' in page
+    page = read(owner, f"/playground/?again={answered.pk}&swap=1")
     chosen = re.findall(r'<option value="(\w+:\d+)" selected>', page)
     assert chosen == [f"checkpoint:{point}", f"base:{answered.base_model_id}"]
 

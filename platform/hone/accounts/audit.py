@@ -25,11 +25,13 @@ DONE = {
     "edit": "changed",
     "give": "gave rights of", "header": "changed a header of", "import": "imported",
     "keep": "kept", "key": "changed the key of", "leave": "left as", "let_go": "let go",
-    "mark": "marked a trajectory of", "measure": "measured a turn of", "pause": "paused",
+    "mark": "marked a trajectory of", "pause": "paused",
     "password": "set the password of", "remove": "removed", "rerun": "ran again",
+    "replay": "measured a turn of", "replay_cancel": "cancelled a measurement of",
     "resume": "resumed", "retry": "tried again", "revoke": "revoked", "role": "changed the role of",
-    "schedule": "scheduled tests of", "take": "took rights of", "verify": "verified",
-    "version": "saved a version of",
+    "schedule": "scheduled tests of", "secret_rotate": "changed a secret of",
+    "secret_withdraw": "withdrew a secret of", "see": "marked as seen the", "stop": "stopped",
+    "take": "took rights of", "verify": "verified", "version": "saved a version of",
 }  # fmt: skip
 CSV_COLUMNS = ["time_utc", "person", "action", "thing", "before", "after", "detail"]
 

@@ -33,6 +33,13 @@ SHIFTS = """
   new PerformanceObserver(list => list.getEntries().forEach(each => (window.shifted += each.value)))
     .observe({type: "layout-shift", buffered: true});
 """
+SLOW_NETWORK = {
+    "offline": False,
+    "latency": 20,
+    "downloadThroughput": 12_000,
+    "uploadThroughput": 100_000,
+}
+"""Bytes a second; a page of 15 kB takes more than the half second that a first paint waits."""
 FOCUS = """
   window.focused = new Map();
   document.addEventListener("focusin", event => {
@@ -100,6 +107,19 @@ def test_a_first_visit_stays_within_its_budget(visit: Visit, page: Page) -> None
     over = {name: figures[name] for name in figures if figures[name] > allowed[name]}
     assert over == {}, f"allowed: {allowed}"
     assert elsewhere == []
+
+
+@pytest.mark.parametrize("name", ["jobs", "job_done", "job_running", "loops", "checkpoints"])
+def test_nothing_moves_while_a_page_arrives_slowly(visit: Visit, name: str) -> None:
+    page = next(each for each in PAGES if each.name == name)
+    with visit.fresh(page.who) as tab:
+        visit.go(page, tab)
+        tab.add_init_script(SHIFTS)
+        wire = tab.context.new_cdp_session(tab)
+        wire.send("Network.enable")
+        wire.send("Network.emulateNetworkConditions", SLOW_NETWORK)
+        visit.go(page, tab)
+        assert tab.evaluate("window.shifted") <= SHIFT
 
 
 def clients(house: House) -> dict[str, Client]:
