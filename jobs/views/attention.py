@@ -8,11 +8,14 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from hone.core import figures
 from jobs.engine import alarms, readings
 from jobs.models import Job
 from jobs.selectors.attention import Raised
+from jobs.views.svg import sparkline
+from jobs.views.tiles import TREND
 
 STORED = "@"
 """Begins the value of a filter that the alarm's own data tells."""
@@ -29,13 +32,15 @@ class Door:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a rule is said: `value` names the figure in its data, `chart` shows it over steps."""
+    """How a rule is said: `value` names the figure in its data, `chart` shows it over steps, and
+    `column` of the series is its trend; empty where no column is."""
 
     words: str
     limit: str
     value: str
     unit: str
     chart: str
+    column: str = ""
     doors: tuple[Door, ...] = (Door("Trajectories", {"split": "train"}),)
 
 
@@ -45,29 +50,29 @@ RULES = {
     "entropy_collapse": Rule(
         "Entropy collapsed",
         f"below {figures.share(alarms.ENTROPY_SHARE)} of the first {alarms.WINDOW} trained steps",
-        "entropy", "reward", "entropy",
+        "entropy", "reward", "entropy", "entropy",
     ),
     "mismatch": Rule(
         "Sampler and trainer differ", f"above {readings.MISMATCH_WARN}", "mismatch_kl", "small",
-        "mismatch",
+        "mismatch", "mismatch_kl",
     ),
     "low_ess": Rule(
         "A few tokens decide the update", f"below {readings.SAMPLE_SIZE_LOW}",
-        "effective_sample_size", "reward", "entropy",
+        "effective_sample_size", "reward", "entropy", "effective_sample_size",
     ),
     "clipped": Rule(
         "Many tokens are clipped", f"above {figures.share(readings.CLIPPED_SHARE)} of tokens",
-        "ratio_clipped", "share", "mismatch",
+        "ratio_clipped", "share", "mismatch", "ratio_clipped",
     ),
     "gradient_spike": Rule(
         "The gradient jumped",
         f"above {alarms.NORM_FACTOR:g} × the median of the last {alarms.WINDOW} steps",
-        "grad_norm", "reward", "entropy",
+        "grad_norm", "reward", "entropy", "grad_norm",
         (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "silent_groups": Rule(
         "Most groups teach nothing", f"above {figures.share(alarms.SILENT_SHARE)} of groups",
-        "share", "share", "silent",
+        "share", "share", "silent", "groups_with_signal",
         (
             Door("All-failed groups", {**SILENT, "reward_to": "0"}),
             Door("all-solved groups", {**SILENT, "reward_from": "1"}),
@@ -76,18 +81,18 @@ RULES = {
     "duplicates": Rule(
         "Attempts repeat each other",
         f"above {figures.share(readings.DUPLICATE_SHARE)} equal to a sibling", "share", "share",
-        "entropy", (Door("The group with most", {"split": "train", "group": "@group"}),),
+        "entropy", "", (Door("The group with most", {"split": "train", "group": "@group"}),),
     ),
     "ungraded": Rule(
         "Attempts without a reward",
         f"above {figures.share(readings.UNGRADED_SHARE)}, at least {readings.FEW_UNGRADED}",
-        "share", "share", "ungraded",
+        "share", "share", "ungraded", "ungraded",
         (Door("Ungraded attempts", {"split": "train", "flag": "ungraded"}),),
     ),
     "one_part": Rule(
         "One part of the reward decides",
         f"above {figures.share(readings.PART_SHARE)} of its variance for {alarms.WINDOW} steps",
-        "explained", "share", "parts",
+        "explained", "share", "parts", "",
         (
             Door("The parts at this step", page="job-graders"),
             Door("highest rewards", {"split": "train", "part": "@part", "sort": "-reward"}),
@@ -95,12 +100,12 @@ RULES = {
     ),
     "reward_gap": Rule(
         "Train reward up, validation flat", f"validation change under {alarms.FLAT}",
-        "validation_change", "signed", "reward",
+        "validation_change", "signed", "reward", "validation_reward",
         (Door("High train rewards", {"split": "train", **HIGH}),),
     ),
     "held_out_gap": Rule(
         "Reward up, held-out grader flat", f"held-out change under {alarms.FLAT}",
-        "held_out_change", "signed", "reward",
+        "held_out_change", "signed", "reward", "held_out",
         (
             Door("High rewards with a low held-out score", page="job-graders"),
             Door("all high rewards", {"split": "validation", **HIGH}),
@@ -109,11 +114,11 @@ RULES = {
     "length_up": Rule(
         "Longer answers, no better reward",
         f"above {alarms.LENGTH_FACTOR:g} × the first {alarms.WINDOW} steps",
-        "tokens_mean", "count", "tokens",
+        "tokens_mean", "count", "tokens", "tokens_mean",
         (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "no_turn_scores": Rule(
-        "No turn got a score", "every turn unscored", "turns_unscored", "count", "reward",
+        "No turn got a score", "every turn unscored", "turns_unscored", "count", "reward", "",
     ),
 }  # fmt: skip
 _WRITE = {
@@ -136,19 +141,20 @@ class Alarm:
     evidence: list[tuple[str, str]]
     """Words and addresses."""
     chart: str
+    trend: SafeString
 
 
-def attention(job: Job, raised: Sequence[Raised]) -> dict[str, Any]:
-    """The rows, and in how many rules they were looked for."""
+def attention(job: Job, raised: Sequence[Raised], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows, and in how many rules they were looked for; `columns` as `job_series` gives."""
     return {
-        "alarms": [_alarm(job, each) for each in raised],
+        "alarms": [_alarm(job, each, columns) for each in raised],
         "unseen": sum(not each.is_quiet for each in raised),
         "rules": list(RULES.values()),
         "checked": job.last_step if job.last_step > 0 else None,
     }
 
 
-def _alarm(job: Job, raised: Raised) -> Alarm:
+def _alarm(job: Job, raised: Raised, columns: Mapping[str, Any]) -> Alarm:
     rule = RULES[raised.code]
     value = raised.data.get(rule.value)
     return Alarm(
@@ -158,6 +164,18 @@ def _alarm(job: Job, raised: Raised) -> Alarm:
         limit=rule.limit,
         evidence=[(door.words, _address(job, raised, door)) for door in rule.doors],
         chart=rule.chart,
+        trend=_trend(rule, columns),
+    )
+
+
+def _trend(rule: Rule, columns: Mapping[str, Any]) -> SafeString:
+    """The rule's figure over the newest points, between its own least and largest."""
+    known = [value for value in columns.get(rule.column, []) if value is not None][-TREND:]
+    return sparkline(
+        known,
+        low=min(known, default=0.0),
+        high=max(known, default=1.0),
+        label=f"{rule.words}: the figure at the last {len(known)} points",
     )
 
 

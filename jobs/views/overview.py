@@ -215,7 +215,8 @@ def _numbers(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 def _attention(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     told = job_told(lead.job, request.user)
-    return {**_frame(request, lead), "attention": attention(lead.job, told.alarms)}
+    columns = lead_series(lead, None, None) if told.alarms else {}
+    return {**_frame(request, lead), "attention": attention(lead.job, told.alarms, columns)}
 
 
 def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
@@ -236,7 +237,7 @@ def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     return {
         **_outcome(request, lead),
         **_numbers(request, lead),
-        "attention": attention(job, told.alarms),
+        "attention": attention(job, told.alarms, columns),
         "strip": strip(job, columns, asked, told),
         "charts": shared(
             (*lead.state, job.status, "charts", asked.query),

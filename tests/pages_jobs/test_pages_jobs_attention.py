@@ -9,9 +9,10 @@ from hone.accounts.models import AuditEntry, User
 from hone.core.errors import UserError
 from jobs.engine.alarms import ALARMS
 from jobs.models import AlarmSeen, Checkpoint, Job, JobEvent
-from jobs.selectors.attention import kept_steps
+from jobs.selectors.attention import Raised, kept_steps
+from jobs.selectors.series import job_series
 from jobs.services.alarms import alarm_see
-from jobs.views.attention import RULES
+from jobs.views.attention import RULES, attention
 
 
 def fire(job: Job, code: str, step: int, **data: object) -> None:
@@ -39,8 +40,8 @@ def test_an_alarm_shows_its_value_its_limit_its_steps_and_the_way_to_its_evidenc
     page = owner.get(f"/jobs/{running.pk}/").content.decode()
     assert '! Sampler and trainer differ</th><td class="num">5.0e-01</td><td>above 0.01' in page
     assert (
-        '<td class="num">1–3</td><td class="num">2 ×</td><td class="wrap">mismatch at 3</td>'
-        in page
+        '<td class="num">1–3</td><td class="num">2 ×</td><td><svg class="spark"' in page
+        and '<td class="wrap">mismatch at 3</td>' in page
     )
     rows = f"/jobs/{running.pk}/trajectories/?step=3&amp;split=train"
     assert f'<a href="{rows}">Trajectories</a> of step 3 · ' in page
@@ -73,6 +74,18 @@ def test_an_alarm_leads_to_the_very_attempts_that_made_it(
         where = "trajectories" if asked else "graders"
         address = f"/jobs/{running.pk}/{where}/{found}".replace("&amp;", "&")
         assert owner.get(address).status_code == 200
+
+
+def test_an_alarm_draws_its_figure_between_its_least_and_largest(running: Job) -> None:
+    raised = Raised("mismatch", 1, 3, 1, "told", {"mismatch_kl": 0.3})
+    figures = {"mismatch_kl": [0.1, None, 0.2, 0.3]}
+    (alarm,) = attention(running, [raised], figures)["alarms"]
+    assert 'd="M0.0 20.0L48.0 10.0L96.0 0.0"' in alarm.trend
+    assert attention(running, [raised], {})["alarms"][0].trend == ""
+
+
+def test_the_trend_of_each_rule_is_a_column_of_the_series(running: Job) -> None:
+    assert {rule.column for rule in RULES.values()} - {""} <= set(job_series(running))
 
 
 def test_every_limit_is_said_though_none_fired(owner: Client, running: Job) -> None:
