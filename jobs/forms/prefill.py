@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hone.core.figures import count
 from jobs.models import Checkpoint, Job
 from jobs.selectors.choices import JobChoices, Version
 from jobs.services.fork_checks import LORA
 from jobs.services.hyperparameters import AUTO
 from jobs.services.options import OPTIONS
+
+LESS_MEMORY = (
+    ("micro_batch_tokens", "Tokens a micro-batch", 1024),
+    ("group_size", "Attempts a task", 4),
+)
+"""What to halve, in this order, and down to what."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,20 @@ def _clone(job: Job, choices: JobChoices, start: Checkpoint | None, notices: lis
         if not values["validation_version"]:
             notices.append(_gone("validation tasks", _named(job, "validation")))
     return Clone(values, notices, job, start)
+
+
+def mended_job(job: Job, choices: JobChoices) -> Clone:
+    """As `clone_job`, with what a job that ran out of memory should ask less of: the tokens of a
+    micro-batch, or where these are few already the attempts a task."""
+    clone = clone_job(job, choices)
+    engine: dict[str, Any] = job.spec.get("engine") or {}
+    for name, label, least in LESS_MEMORY:
+        used = engine.get(name)
+        if job.error_code == "out_of_memory" and isinstance(used, int) and used // 2 >= least:
+            told = f"{label}: {count(used)} → {count(used // 2)}, for the job ran out of memory."
+            values = {**clone.values, name: str(used // 2)}
+            return replace(clone, values=values, notices=[told, *clone.notices])
+    return clone
 
 
 def fork_job(checkpoint: Checkpoint, choices: JobChoices) -> Clone:

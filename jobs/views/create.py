@@ -13,7 +13,7 @@ from hone.accounts.requests import MemberRequest, current_organisation
 from hone.accounts.selectors import access_organisation
 from jobs.errors import JobRefused
 from jobs.forms.new_job import NewJobForm
-from jobs.forms.prefill import Clone, clone_job, fork_job, rebase_job
+from jobs.forms.prefill import Clone, clone_job, fork_job, mended_job, rebase_job
 from jobs.forms.preflight import PreflightForm
 from jobs.models import Checkpoint, Job
 from jobs.selectors import access_checkpoint
@@ -130,6 +130,8 @@ def _clone(request: MemberRequest, choices: JobChoices) -> Clone | None:
     source = _source(request)
     if source is None:
         return None
+    if request.GET.get("mend"):
+        return mended_job(source, choices)
     return (rebase_job if request.GET.get("rebase") else clone_job)(source, choices)
 
 

@@ -147,6 +147,29 @@ def _tool(job: Job, user: User) -> ToolVersion:
     return version
 
 
+@pytest.mark.parametrize(
+    ("used", "said", "field"),
+    [
+        (
+            (16384, 8),
+            "Tokens a micro-batch: 16\u202f384 → 8\u202f192",
+            'name="micro_batch_tokens" value="8192"',
+        ),
+        ((1500, 8), "Attempts a task: 8 → 4", 'name="group_size" value="4"'),
+    ],
+)
+def test_a_clone_of_a_job_that_ran_out_of_memory_asks_less(
+    owner: Client, running: Job, used: tuple[int, int], said: str, field: str
+) -> None:
+    running.spec["engine"] = {"micro_batch_tokens": used[0], "group_size": used[1]}
+    running.error_code = "out_of_memory"
+    running.save()
+    page = owner.get(f"/jobs/new/?from={running.pk}&mend=1").content.decode()
+    assert f"<li>{said}, for the job ran out of memory.</li>" in page
+    assert field in page
+    assert said not in owner.get(f"/jobs/new/?from={running.pk}").content.decode()
+
+
 def test_a_clone_of_what_is_still_newest_says_nothing(
     owner: Client, running: Job, alice: User
 ) -> None:

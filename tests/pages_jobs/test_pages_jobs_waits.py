@@ -126,4 +126,5 @@ def test_a_failed_job_says_what_it_left_and_shows_the_log(
     assert "Why it failed out_of_memory Too big. Last good checkpoint: step 4 , hashed" in page
     assert "50\n51\n" in response.content.decode()
     assert ">49\n" not in response.content.decode()
-    assert f'href="/jobs/new/?from={running.pk}">Clone with this fixed' in response.content.decode()
+    clone = f'href="/jobs/new/?from={running.pk}&amp;mend=1">Clone with this fixed'
+    assert clone in response.content.decode()
