@@ -22,6 +22,7 @@ FLAG_WORDS = {
     "tool_error": "tool error",
     "tool_fault": "tool fault",
     "no_signal": "no signal",
+    "audit_differs": "audit differs",
 }
 CALL_WORDS = {
     "ok": "ok",

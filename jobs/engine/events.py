@@ -90,7 +90,7 @@ class TrajectoryRow(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
     stop: str
     flags: tuple[str, ...] = ()
-    """Of: looped, ungraded, malformed_call, tool_error, tool_fault, no_signal."""
+    """Of: looped, ungraded, malformed_call, tool_error, tool_fault, no_signal, audit_differs."""
     cause: str = ""
     """Why it is ungraded."""
     tools: tuple[str, ...] = ()

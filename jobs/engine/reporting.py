@@ -16,6 +16,7 @@ from jobs.engine.credit.base import is_graded
 from jobs.engine.events import Event, Message, Progress, TrajectoryRow
 from jobs.engine.learning.checkpoint import folder_name, sync_folder, write_synced
 from jobs.engine.metrics import is_looped
+from jobs.engine.received import audit_of
 from jobs.engine.types import StopReason, Trajectory
 
 Phase = Literal["loading", "evaluation", "rollout", "learning", "checkpoint", "export"]
@@ -46,6 +47,7 @@ class EventWriter:
 def flags_of(trajectory: Trajectory) -> tuple[str, ...]:
     statuses = {call.status for call in trajectory.calls}
     idle = trajectory.split == "train" and is_graded(trajectory) and not trajectory.trained
+    audit = audit_of(trajectory)
     found = {
         "looped": is_looped(trajectory),
         "ungraded": not is_graded(trajectory),
@@ -53,6 +55,7 @@ def flags_of(trajectory: Trajectory) -> tuple[str, ...]:
         "tool_error": "tool_error" in statuses,
         "tool_fault": trajectory.stop is StopReason.TOOL_FAULT or "fault" in statuses,
         "no_signal": idle,
+        "audit_differs": audit is not None and not audit.agrees,
     }
     return tuple(name for name, present in found.items() if present)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.models import Q
 
 from jobs.models import Job, JobStep, RunKind, StepBucket
-from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import (
     Figures,
     bucket_size,
@@ -17,10 +16,12 @@ from jobs.selectors.rollup import (
     step_figures,
     stored_size,
 )
-from jobs.selectors.shared import shared
 
 Column = list[float | None]
 Points = list[tuple[int, Figures]]
+Families = dict[str, list[str]]
+View = tuple[int, int, int]
+"""First step, last step, steps in a point."""
 
 _PLAIN = {
     "train_reward": "train.reward_mean",
@@ -77,33 +78,43 @@ def job_series(job: Job, *, first: int | None = None, last: int | None = None) -
     return columns_of(*series_points(job, first, last))
 
 
-def lead_series(lead: Lead, first: int | None, last: int | None) -> dict[str, Any]:
-    """As `job_series`, made once for all viewers."""
-    return shared(
-        (*lead.state, "series", first, last), lambda: job_series(lead.job, first=first, last=last)
-    )
-
-
-def columns_of(size: int, points: Points) -> dict[str, Any]:
-    """As `job_series`, of the points of its view."""
+def columns_of(size: int, points: Points, families: Families | None = None) -> dict[str, Any]:
+    """As `job_series`, of the points of its view; `families` where the names are known."""
+    names = families_of(points) if families is None else families
     series: dict[str, Any] = {"step": [step for step, _ in points], "size": size}
     for column, name in _PLAIN.items():
         series[column] = _column(points, name, LAST)
     series["bands"] = _bands(points) if size > 1 else {}
-    series["stops"] = _shares(points)
-    series["seconds"] = {
-        name: _means(points, f"seconds.{name}") for name in _names(points, "seconds.")
-    }
-    for column, prefix in (("parts", "train.parts."), ("validation_parts", "validation.parts.")):
-        found = _names(points, prefix)
-        series[column] = {name: _column(points, f"{prefix}{name}", LAST) for name in found}
-    for column, prefix in _COUNTS.items():
-        found = _names(points, prefix)
-        series[column] = {name: _per_step(points, f"{prefix}{name}") for name in found}
+    series["stops"] = _shares(points, names["stops"])
+    series["seconds"] = {name: _means(points, f"seconds.{name}") for name in names["seconds"]}
+    for column in ("parts", "validation_parts"):
+        prefix = FAMILIES[column]
+        series[column] = {name: _column(points, f"{prefix}{name}", LAST) for name in names[column]}
+    for column in ("errors", "faults", "ungraded_causes"):
+        prefix = FAMILIES[column]
+        series[column] = {name: _per_step(points, f"{prefix}{name}") for name in names[column]}
     return series
 
 
-_COUNTS = {"errors": "errors.", "faults": "faults.", "ungraded_causes": "ungraded."}
+FAMILIES = {
+    "stops": "stops.",
+    "seconds": "seconds.",
+    "parts": "train.parts.",
+    "validation_parts": "validation.parts.",
+    "errors": "errors.",
+    "faults": "faults.",
+    "ungraded_causes": "ungraded.",
+}
+"""Columns that hold one list for each name, and how their figures begin."""
+
+
+def families_of(points: Points) -> Families:
+    """The names of each family that some point has, in order."""
+    known = sorted(set[str]().union(*(figures for _, figures in points)))
+    return {
+        column: [name.removeprefix(prefix) for name in known if name.startswith(prefix)]
+        for column, prefix in FAMILIES.items()
+    }
 
 
 def series_points(job: Job, first: int | None, last: int | None) -> tuple[int, Points]:
@@ -115,17 +126,25 @@ def points_of(
     jobs: Sequence[Job], first: int | None = None, last: int | None = None
 ) -> dict[str, tuple[int, Points]]:
     """As `series_points`, of each job; two queries, one of steps and one of buckets, at most."""
-    sizes: dict[str, int] = {}
+    return points_in({job.pk: view_of(job, first, last) for job in jobs})
+
+
+def view_of(job: Job, first: int | None, last: int | None) -> View:
+    """The steps of the job between two, and the size of a point."""
+    low, high = max(0, first or 0), job.last_step if last is None else min(last, job.last_step)
+    return low, high, bucket_size(high - low + 1)
+
+
+def points_in(views: Mapping[str, View]) -> dict[str, tuple[int, Points]]:
+    """As `points_of`, of these steps in points of this size, by the ids of the jobs."""
     of_steps, of_buckets = Q(), Q()
-    for job in jobs:
-        low, high = max(0, first or 0), job.last_step if last is None else min(last, job.last_step)
-        sizes[job.pk] = bucket_size(high - low + 1)
-        stored = stored_size(sizes[job.pk])
+    for pk, (low, high, size) in views.items():
+        stored = stored_size(size)
         if stored == 1:
-            of_steps |= Q(run__job=job, step__gte=low, step__lte=high)
+            of_steps |= Q(run__job=pk, step__gte=low, step__lte=high)
         else:
-            of_buckets |= Q(run__job=job, size=stored, first__lte=high, last__gte=low)
-    found: dict[str, list[tuple[int, int, Figures]]] = {job.pk: [] for job in jobs}
+            of_buckets |= Q(run__job=pk, size=stored, first__lte=high, last__gte=low)
+    found: dict[str, list[tuple[int, int, Figures]]] = {pk: [] for pk in views}
     if of_steps:
         steps = JobStep.objects.filter(of_steps, run__kind=RunKind.TRAIN).order_by("step")
         for job_id, step, metrics in steps.values_list("run__job", "step", "metrics"):
@@ -134,18 +153,7 @@ def points_of(
         buckets = StepBucket.objects.filter(of_buckets, run__kind=RunKind.TRAIN).order_by("first")
         for job_id, *bucket in buckets.values_list("run__job", "first", "last", "figures"):
             found[job_id].append((bucket[0], bucket[1], bucket[2]))
-    return {pk: (size, buckets_of(found[pk], size)) for pk, size in sizes.items()}
-
-
-def _names(points: Points, prefix: str) -> list[str]:
-    return sorted(
-        {
-            name.removeprefix(prefix)
-            for _, figures in points
-            for name in figures
-            if name.startswith(prefix)
-        }
-    )
+    return {pk: (size, buckets_of(found[pk], size)) for pk, (_, _, size) in views.items()}
 
 
 def _column(points: Points, name: str, which: int) -> Column:
@@ -174,9 +182,8 @@ def _per_step(points: Points, name: str) -> Column:
     ]
 
 
-def _shares(points: Points) -> dict[str, Column]:
+def _shares(points: Points, names: Sequence[str]) -> dict[str, Column]:
     """Each step's shares add to 1, so their sums do to the number of steps."""
-    names = _names(points, "stops.")
     totals = [
         sum(figures[f"stops.{name}"][SUM] for name in names if f"stops.{name}" in figures)
         for _, figures in points

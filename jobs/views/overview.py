@@ -20,10 +20,10 @@ from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview
 from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
+from jobs.selectors.growing import lead_series
 from jobs.selectors.leads import Lead, access_lead
 from jobs.selectors.marks import Mark, access_mark, settled
 from jobs.selectors.overview import lead_steps
-from jobs.selectors.series import lead_series
 from jobs.selectors.shared import shared
 from jobs.selectors.usage import Sums, job_sums
 from jobs.views.attention import attention

@@ -19,7 +19,7 @@ from jobs.engine.reporting import (
     trajectory_row,
     write_bodies,
 )
-from jobs.engine.types import StopReason
+from jobs.engine.types import Received, StopReason
 
 
 def test_each_body_is_read_back_by_its_row(tmp_path, make_trajectory, make_call):
@@ -80,6 +80,8 @@ def test_each_flag_has_its_cause(make_trajectory, make_call):
     assert flags(reward=None) == ("ungraded",)
     assert flags(trained=False) == ("no_signal",)
     assert flags(trained=False, split="validation") == ()
+    lost = Received(row=None, total=0.0)
+    assert flags(advantage=0.5, received=lost) == ("audit_differs",)
 
 
 def test_an_excerpt_is_the_answer_and_then_the_calls(make_trajectory, make_call):

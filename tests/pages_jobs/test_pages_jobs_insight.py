@@ -130,7 +130,17 @@ def test_each_step_has_its_line_of_the_audit_and_none_that_differs_is_left_out(
     rows, table = lines()
     assert [row[:3] for row in rows] == [["4", "15", "0"], ["2", "15", "2"]]
     assert rows[1][3:] == ["−3.25", "−3.00", "–"]
-    assert "2 of 4 audited steps: the newest, and all that differ." in table
+    assert '/trajectories/?step=2&amp;flag=audit_differs">2</a>' in table
+    assert "2 of 4 audited steps: the newest, and all that differ or were skipped." in table
+
+
+def test_the_audit_says_which_updates_were_skipped(owner: Client, anchored: Job) -> None:
+    step = JobStep.objects.get(run__job=anchored, step=3)
+    step.metrics["learning"]["skipped_non_finite"] = 1
+    step.save(update_fields=["metrics"])
+    page = _page(owner, anchored, "credit/")
+    assert "0 differing. 1 update was skipped, the gradient not being finite" in page
+    assert page.count('<span class="bad">skipped</span>') == 1
 
 
 def test_continuations_on_demand_have_their_own_place_in_a_tools_row(

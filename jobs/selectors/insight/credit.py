@@ -66,13 +66,17 @@ class Replays:
 
 @dataclass(frozen=True)
 class Audit:
-    """Σ A × tokens over steps, thrice (None: not finite), and how many rollouts differ."""
+    """Σ A × tokens over steps, thrice (None: not finite), and how many rollouts differ.
+
+    `skipped`: updates left out, since their gradient was not finite.
+    """
 
     by_turn: Figure
     by_token: Figure
     received: Figure
     audited: int
     differing: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ def _audits(steps: Iterable[Step]) -> list[tuple[int, Audit]]:
                 received=step.figure("learning", "audit_received"),
                 audited=step.of("learning", "audited"),
                 differing=step.of("learning", "audit_differing"),
+                skipped=step.of("learning", "skipped_non_finite") or 0,
             ),
         )
         for step in steps
@@ -218,6 +223,7 @@ def _together(audits: Sequence[Audit]) -> Audit | None:
         received=_sum(audit.received for audit in audits),
         audited=sum(audit.audited for audit in audits),
         differing=sum(audit.differing for audit in audits),
+        skipped=sum(audit.skipped for audit in audits),
     )
 
 

@@ -97,7 +97,9 @@ def credit_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "audit": found.audit,
         "audit_text": audit_text(found.audit),
         "audits": [
-            each for at, each in enumerate(found.audits) if at < MOST_AUDITS or each[1].differing
+            each
+            for at, each in enumerate(found.audits)
+            if at < MOST_AUDITS or each[1].differing or each[1].skipped
         ],
         "budget": settings_of(job).get("counterfactual_calls"),
         "door": made.door(split="train"),
@@ -202,7 +204,14 @@ def audit_text(audit: Audit | None) -> str:
         f"{figures.signed(audit.by_token)} by tokens, and {figures.signed(audit.received)} as the "
         "optimiser received it"
     )
-    return f"{sums}: {figures.count(audit.audited)} rollouts audited, {audit.differing} differing."
+    found = f"{figures.count(audit.audited)} rollouts audited, {audit.differing} differing."
+    if not audit.skipped:
+        return f"{sums}: {found}"
+    updates = "update was" if audit.skipped == 1 else "updates were"
+    return (
+        f"{sums}: {found} {audit.skipped} {updates} skipped, the gradient not being finite: what "
+        "was received there moved no weight."
+    )
 
 
 def _charts(window: Window, found: CreditFigures) -> list[Chart]:
