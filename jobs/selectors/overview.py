@@ -114,8 +114,8 @@ def _signal_counts(run: Run, steps: list[JobStep]) -> tuple[int, int]:
     if len(steps) < NEWEST:
         trained = _trained(steps)
         return len(trained), sum(not _of(step, "groups", "with_signal") for step in trained)
-    figures = StepBucket.objects.filter(run=run, size=SIZES[-1]).values_list("figures", flat=True)
-    found = [each["groups.silent"] for each in figures if "groups.silent" in each]
+    rows = StepBucket.objects.filter(run=run, size=SIZES[-1])
+    found = [cell for cell in rows.values_list("figures__groups.silent", flat=True) if cell]
     return round(sum(cell[4] for cell in found)), round(sum(cell[3] for cell in found))
 
 
@@ -179,7 +179,12 @@ def _reward_sentence(job: Job, run: Run, steps: list[JobStep]) -> str:
 
 
 def _paired_change(run: Run, first: int, last: int) -> Estimate | None:
-    """Mean change by task."""
+    """Mean change by task, added up once for all viewers."""
+    key = (run.pk, run.epoch, "paired", first, last)
+    return shared(key, lambda: _paired(run, first, last))
+
+
+def _paired(run: Run, first: int, last: int) -> Estimate | None:
     rewards: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     graded = Trajectory.objects.filter(
         run=run, step__in=(first, last), split="validation", reward__isnull=False

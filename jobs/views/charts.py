@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,10 +96,10 @@ class Chart:
         }
 
 
-def after(chart: Chart, step: int) -> Chart:
-    """The part of a chart that is newer than `step`."""
-    first = next((i for i, number in enumerate(chart.steps) if number > step), len(chart.steps))
-    return replace(
+def after(chart: Chart, step: int) -> dict[str, Any]:
+    """As JSON the part of a chart that is newer than `step`; `keep`: how many points are not."""
+    first = bisect_right(chart.steps, step)
+    newer = replace(
         chart,
         steps=chart.steps[first:],
         series=tuple(
@@ -112,6 +113,7 @@ def after(chart: Chart, step: int) -> Chart:
             for line in chart.series
         ),
     )
+    return newer.as_json() | {"keep": first}
 
 
 def thinned(chart: Chart, most: int = FEW_POINTS) -> Chart:

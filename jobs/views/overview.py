@@ -102,9 +102,11 @@ def _pulse(request: HttpRequest, lead: Lead, mark: Mark, *, announce: bool) -> s
 @opens_to_keys
 @require_GET
 def job_series_json(request: MemberRequest, job_id: str) -> HttpResponse:
-    """The charts' points after a step; all of them without `after`, or where points are buckets.
+    """The charts' points after a step; all of them without `after`.
 
-    `from`, `to`, `smooth` and `log` as in the page's address.
+    Each chart's `keep` says how many of the points up to that step still stand: of a long job a
+    point is many steps, and the newest one grows. `from`, `to`, `smooth` and `log` as in the
+    page's address.
     """
     mark, step = access_mark(request.user, job_id), whole_number(request.GET.get("after", ""))
     points = for_all(
@@ -147,9 +149,8 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
 def _points(lead: Lead, asked: Asked, step: int | None) -> Packed:
     columns = lead_series(lead, asked.first, asked.last)
     charts = job_charts(columns, asked.view(lead.job, columns))
-    whole = step is None or columns["size"] > 1
-    shown = charts if whole or step is None else [after(chart, step) for chart in charts]
-    found = {"whole": whole, "charts": [chart.as_json() for chart in shown]}
+    shown = [chart.as_json() if step is None else after(chart, step) for chart in charts]
+    found = {"whole": step is None, "charts": shown}
     return Packed.of(msgspec.json.encode(found), "application/json")
 
 

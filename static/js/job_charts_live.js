@@ -8,12 +8,13 @@
   const still = () => matchMedia("(hover: hover)").matches && panel.matches(":hover");
   const tells = (chart) => chart.series.some((line) => line.values.some((value) => value != null));
 
-  const join = (old, fresh) => ({
-    ...fresh,
-    steps: old.steps.concat(fresh.steps),
-    series: old.series.map((line, i) => ({ ...line, values: line.values.concat(fresh.series[i].values), ...edges(line, fresh.series[i]) })),
-  });
-  const edges = (line, fresh) => Object.fromEntries(["low", "high", "raw"].map((name) => [name, (line[name] ?? []).concat(fresh[name] ?? [])]));
+  // Of a long job a point is many steps, and the newest one grows: it is replaced.
+  const join = (old, fresh) => {
+    const add = (before, newer) => (before ?? []).slice(0, fresh.keep).concat(newer ?? []);
+    const grown = (line, newer) => Object.fromEntries(["values", "low", "high", "raw"].map((name) => [name, add(line[name], newer[name])]));
+    return { ...fresh, steps: add(old.steps, fresh.steps), series: old.series.map((line, i) => ({ ...line, ...grown(line, fresh.series[i]) })) };
+  };
+  const follows = (old, fresh) => [0, 1].includes(old.steps.length - fresh.keep) && labels(old) === labels(fresh);
   const labels = (chart) => chart.series.map((line) => line.label).join("\n");
   const load = async (after) => {
     const address = new URL(panel.dataset.series, location.href);
@@ -22,7 +23,7 @@
     const answer = await fetch(address, { headers: { Accept: "application/json" } });
     return answer.ok && !answer.redirected ? answer.json() : null;
   };
-  // Where lines came or went, or points are whole buckets, the page takes all charts anew.
+  // Where lines came or went, or points became larger, the page takes all charts anew.
   const show = (answer) => figures().forEach((figure) => {
     const fresh = answer.charts.find((chart) => figure.id === `chart-${chart.key}`);
     const old = shown.get(figure)?.chart;
@@ -32,7 +33,7 @@
   const fits = (answer) => answer.whole || figures().every((figure) => {
     const fresh = answer.charts.find((chart) => figure.id === `chart-${chart.key}`);
     const old = shown.get(figure)?.chart;
-    return !fresh || (old ? labels(old) === labels(fresh) : !tells(fresh));
+    return !fresh || (old ? follows(old, fresh) : !tells(fresh));
   });
   // Many points are left out of the page: its picture stands until they are here.
   if (figures().some((figure) => !figure.hidden && !figure.querySelector("script"))) load().then((answer) => answer && show(answer));

@@ -136,9 +136,10 @@ def test_a_thinned_picture_keeps_the_last_point_and_the_spikes_of_its_band() -> 
 
 def test_what_is_newer_than_a_step_is_cut_off_alike_everywhere() -> None:
     newer = after(_line(0.1, 0.2, 0.3), 0)
-    assert newer.steps == (1, 2)
-    assert newer.series[0].values == (0.2, 0.3)
-    assert after(newer, 2).steps == ()
+    assert (list(newer["steps"]), newer["keep"]) == ([1, 2], 1)
+    assert newer["series"][0]["values"] == [0.2, 0.3]
+    nothing = after(_line(0.1, 0.2, 0.3), 2)
+    assert (list(nothing["steps"]), nothing["keep"]) == ([], 3)
 
 
 def test_a_line_is_drawn_to_scale_and_breaks_where_nothing_is_known() -> None:

@@ -80,6 +80,27 @@ def test_the_series_grows_by_what_is_newer(owner: Client, running: Job, lease: L
     assert owner.get(f"{address}?after=nonsense").json()["charts"][0]["steps"][0] == 0
 
 
+def test_of_a_long_job_the_newest_point_grows(
+    owner: Client, running: Job, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.selectors.rollup.MOST_POINTS", 3)
+    address = f"/jobs/{running.pk}/series.json"
+
+    def reward(asked: str = "") -> tuple[list[int], int | None, int]:
+        chart = owner.get(f"{address}{asked}").json()["charts"][0]
+        train = next(line for line in chart["series"] if line["label"] == "train")
+        return chart["steps"], chart.get("keep"), len(train["values"])
+
+    assert reward() == ([1, 3, 4], None, 3)
+    story.steps_commit(running, lease, 5, 5)
+    assert reward("?after=4") == ([5], 2, 1)
+    assert reward("?after=5") == ([], 3, 0)
+    # Seven steps need larger points, of which a page that knows three has to keep but one.
+    story.steps_commit(running, lease, 6, 6)
+    assert reward("?after=5") == ([6], 1, 1)
+    assert reward() == ([3, 6], None, 2)
+
+
 def test_a_panel_fetches_itself_alone(owner: Client, running: Job) -> None:
     headers: dict[str, Any] = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "numbers"}
     answer = owner.get(f"/jobs/{running.pk}/", **headers)
