@@ -98,6 +98,38 @@ def test_steps_arrive_without_a_reload_and_nothing_that_is_open_closes(
     assert complaints == []
 
 
+def test_of_a_long_job_the_newest_point_grows_and_larger_points_come_anew(
+    world: World, page: Page, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.selectors.rollup.MOST_POINTS", 5)
+    sign_in(page, world.address, "alice@example.org")
+    page.goto(world.address + world.pages["overview_running"])
+    points = page.locator("#charts")
+    asked: list[str] = []
+    page.on("request", lambda each: "series.json" in each.url and asked.append(each.url))
+
+    def drawn() -> list[list[float]]:
+        return page.evaluate(
+            "[...window.HoneCharts.shown.values()].map(({ chart }) => chart)"
+            ".filter(chart => chart.key === 'reward')"
+            ".flatMap(chart => [chart.steps, chart.series[1].values])"
+        )
+
+    steps, values = drawn()
+    assert steps == [1, 3, 5, 7, 8]
+    story.steps_commit(world.running, world.lease, 9, 9)
+    expect(page.locator("#pulse")).to_contain_text("step 9 of 12", timeout=10_000)
+    page.wait_for_function("window.HoneCharts.shown.values().next().value.chart.steps.at(-1) === 9")
+    grown_steps, grown = drawn()
+    assert (grown_steps, grown[:4]) == ([1, 3, 5, 7, 9], values[:4])
+    assert [address.rpartition("after=")[2] for address in asked] == ["8"]
+    story.steps_commit(world.running, world.lease, 10, 10)
+    expect(points).to_have_attribute("data-points", "3", timeout=10_000)
+    assert drawn()[0] == [3, 7, 10]
+    assert ["after" in address for address in asked] == [True, True, False]
+    assert complaints == []
+
+
 def test_a_tab_takes_newer_steps_in_and_moves_nothing_that_is_in_use(
     world: World, page: Page, complaints: list[str]
 ) -> None:
