@@ -70,6 +70,7 @@ job_urls: list[URLPattern | URLResolver] = [
     path("credit/", credit.credit_page, name="job-credit"),
     path("graders/", graders.graders_page, name="job-graders"),
     path("loops/", loops.loops_page, name="job-loops"),
+    path("groups/<path:group>/measure/", groups.measure_sides, name="group-measure"),
     path("groups/<path:group>/", groups.group_page, name="job-group"),
     path("replays/<str:run_id>/cancel/", replays.cancel, name="replay-cancel"),
     path("checkpoints/", checkpoints.checkpoints_page, name="job-checkpoints"),

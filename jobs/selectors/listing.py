@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -137,6 +137,12 @@ def trajectory_siblings(trajectory: Trajectory) -> QuerySet[Trajectory]:
         split=trajectory.split,
         group=trajectory.group,
     ).order_by("sample", "pk")
+
+
+def turn_replays(trajectories: Collection[Trajectory], turn: int) -> list[Replay]:
+    """What was measured of this turn of theirs, or will be, newest first."""
+    rows = Replay.objects.filter(trajectory__in=trajectories, turn=turn)
+    return list(rows.select_related("run", "trajectory").order_by("-run__created_at", "-pk"))
 
 
 def trajectory_replays(trajectory: Trajectory) -> QuerySet[Replay]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 
 from hone.accounts.models import User
@@ -50,6 +52,22 @@ def replay_create(
         _note(acting_user, replay, "replay")
         ring(run.pk)
     return replay
+
+
+def replay_sides_create(
+    *, acting_user: User, trajectories: Sequence[Trajectory], turn: int, continuations: int = USUAL
+) -> list[Replay]:
+    """Queue a measurement of the same turn of attempts that parted there: of all, or of none."""
+    with transaction.atomic():
+        return [
+            replay_create(
+                acting_user=acting_user,
+                trajectory=trajectory,
+                turn=turn,
+                continuations=continuations,
+            )
+            for trajectory in trajectories
+        ]
 
 
 def replay_cancel(*, acting_user: User, replay: Replay) -> Replay:

@@ -7,20 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
 from hone.accounts.requests import MemberRequest
 from hone.core import figures
 from hone.core.errors import UserError
 from jobs.engine import types
-from jobs.models import Trajectory
+from jobs.models import Job, Trajectory
 from jobs.selectors import access_job, trajectory_body
 from jobs.selectors.trajectories import leading_run
 from jobs.selectors.tries import Divergence, Merge, Node, common_turns, first_divergence, trie
+from jobs.services.replays import USUAL, replay_sides_create
 from jobs.views.etags import tagged
 from jobs.views.headings import heading
+from jobs.views.messages import tell
+from jobs.views.split_sides import parting_turn, split_sides
 from jobs.views.trie_drawing import drawing_of
 from jobs.views.turns import indented
 from jobs.views.word_diffs import Piece, word_diff
@@ -57,16 +62,7 @@ class SideBySide:
 def group_page(request: MemberRequest, job_id: str, group: str) -> HttpResponseBase:
     """All attempts at one task in one step; `group` is as `Trajectory.group_id` says it."""
     job = access_job(request.user, job_id)
-    named = _GROUP.fullmatch(group)
-    rows: list[Trajectory] = []
-    if named is not None:
-        step, split, name = named.groups()
-        members = Trajectory.objects.filter(
-            run_id=leading_run(job), step=int(step), split=split, group=name
-        )
-        rows = list(members.order_by("sample", "pk")[:MOST_MEMBERS])
-    if not rows:
-        raise Http404("There is nothing here that you can see.")
+    rows = _members(job, group)
     graded = [row.reward for row in rows if row.reward is not None]
     context = {
         **heading(request, job, "trajectories"),
@@ -77,6 +73,41 @@ def group_page(request: MemberRequest, job_id: str, group: str) -> HttpResponseB
         **group_reading(request, rows, None, {}),
     }
     return tagged(request, render(request, "jobs/group.html", context))
+
+
+@require_POST
+def measure_sides(request: MemberRequest, job_id: str, group: str) -> HttpResponseBase:
+    """Queue a measurement of each side of the group's first divergence."""
+    job = access_job(request.user, job_id, need="write")
+    reading = group_reading(request, _members(job, group), None, {})
+    sides, turn = reading.get("sides") or [], reading.get("divergence_turn")
+    if turn is None or not sides:
+        messages.error(request, "No split of this group can be measured.")
+        return redirect("job-group", job_id, group)
+    rows = [side.row for side in sides]
+    try:
+        replay_sides_create(acting_user=request.user, trajectories=rows, turn=turn - 1)
+        named = " and ".join(row.uid for row in rows)
+        messages.success(
+            request, f"Turn {turn} of {named} is measured as soon as a training worker is free."
+        )
+    except UserError as error:
+        tell(request, error)
+    return redirect(f"{reverse('job-group', args=[job_id, group])}?{request.GET.urlencode()}")
+
+
+def _members(job: Job, group: str) -> list[Trajectory]:
+    named = _GROUP.fullmatch(group)
+    rows: list[Trajectory] = []
+    if named is not None:
+        step, split, name = named.groups()
+        members = Trajectory.objects.filter(
+            run_id=leading_run(job), step=int(step), split=split, group=name
+        )
+        rows = list(members.order_by("sample", "pk")[:MOST_MEMBERS])
+    if not rows:
+        raise Http404("There is nothing here that you can see.")
+    return rows
 
 
 def group_reading(
@@ -98,7 +129,9 @@ def group_reading(
         "drawing": drawing_of(root, rows, here=place, divergence=divergence),
         "divergence": divergence,
         "divergence_words": divergence_words(divergence),
-        "divergence_turn": divergence.node.last + 2 if divergence else None,
+        "divergence_turn": parting_turn(divergence) + 1 if divergence else None,
+        "sides": split_sides(divergence, rows, bodies),
+        "usual": USUAL,
         "beside": _side_by_side(request, rows, bodies, root, place),
         "members": rows,
         "closed": closed,

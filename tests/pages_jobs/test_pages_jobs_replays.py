@@ -11,6 +11,7 @@ from django.test import Client
 
 from jobs.engine import events
 from jobs.models import Job, Replay, Run, Trajectory
+from jobs.selectors.tries import Divergence, Node
 from jobs.services.ending import replay_finish, run_cancel, run_fail, run_pause
 from jobs.services.lease import Lease, run_acquire
 
@@ -214,3 +215,54 @@ def test_a_foreign_measurement_is_absent(
     assert owner.post(f"/jobs/{running.pk}/replays/run-%00/cancel/").status_code == 404
     measure = f"/jobs/{other.pk}/trajectories/{_row(running).pk}/measure/"
     assert owner.post(measure, {"turn": 1, "continuations": 4}).status_code == 404
+
+
+@pytest.fixture
+def parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that parts at its first turn: two attempts one way, two the other."""
+    ways = [Node(0, 0, ("a",), [0, 1]), Node(0, 0, ("b",), [2, 3])]
+    found = Divergence(Node(-1, -1, (), [0, 1, 2, 3], ways), 0.8, 0.06, True, 4)
+    monkeypatch.setattr("jobs.views.groups.first_divergence", lambda root, rewards: found)
+
+
+@pytest.mark.usefixtures("parted")
+def test_both_sides_of_a_split_are_measured_by_one_button(
+    owner: Client, viewer: Client, running: Job
+) -> None:
+    group = f"/jobs/{running.pk}/groups/4-train-train-4-1/"
+    page = owner.get(group).content.decode()
+    assert "Replay both sides ×4</button>" in page
+    assert page.count("its turn 1 was not measured") == 2
+    assert "Replay both sides" not in viewer.get(group).content.decode()
+    assert viewer.post(f"{group}measure/").status_code == 403
+    answer = owner.post(f"{group}measure/?merge=tokens")
+    assert (answer.status_code, answer["Location"]) == (302, f"{group}?merge=tokens")
+    made = list(Replay.objects.order_by("trajectory__sample"))
+    assert [(each.trajectory.uid, each.turn, each.continuations) for each in made] == [
+        ("t4-r1-s0", 0, 4), ("t4-r1-s2", 0, 4),
+    ]  # fmt: skip
+    _finish(made[0], "t4-r1-s0")
+    page = owner.get(group).content.decode()
+    assert "Turn 1 of t4-r1-s0 and t4-r1-s2 is measured as soon as" in page
+    assert "Continuations on demand, not trained on: " in page
+    assert "queued for a training worker" in page
+
+
+@pytest.mark.usefixtures("parted")
+def test_of_a_split_both_sides_are_queued_or_none(owner: Client, running: Job) -> None:
+    group = f"/jobs/{running.pk}/groups/4-train-train-4-1/"
+    second = Trajectory.objects.get(run__job=running, uid="t4-r1-s2")
+    owner.post(
+        f"/jobs/{running.pk}/trajectories/{second.pk}/measure/", {"turn": 1, "continuations": 4}
+    )
+    page = owner.post(f"{group}measure/", follow=True).content.decode()
+    assert "Turn 1 of t4-r1-s2 is being measured already." in page
+    assert Replay.objects.count() == 1
+
+
+def test_a_group_that_no_split_explains_has_nothing_to_measure(owner: Client, running: Job) -> None:
+    group = f"/jobs/{running.pk}/groups/4-train-train-4-1/"
+    assert "Replay both" not in owner.get(group).content.decode()
+    page = owner.post(f"{group}measure/", follow=True).content.decode()
+    assert "No split of this group can be measured." in page
+    assert not Replay.objects.exists()
