@@ -1,6 +1,7 @@
 """A playground: each of its models tries one task once, with the same seed, and nothing is trained.
 
-Its steps are its sides. The models are loaded one after the other, so that two fit where one does.
+Its steps are its sides. The models are loaded one after the other, so that two fit where one does;
+two sides on one base model load it once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from jobs.engine.control import ControlReader
 from jobs.engine.events import Started, StepDone, TurnsSoFar
 from jobs.engine.judge_costs import judge_stats
+from jobs.engine.learning.model import Policy
 from jobs.engine.ranks import Alone, Ranks
 from jobs.engine.reporting import EventWriter, write_bodies
 from jobs.engine.rollout.identity import RolloutRequest
@@ -35,10 +37,17 @@ async def played(
     """Try the sides that are left. One rollout cannot be shared: the first process makes it."""
     if ranks.index:
         return
+    loaded: Policy | None = None
     for step in range(handshake.last_step + 1, len(playground.sides)):
-        done = await _tried(side_handshake(handshake, playground, step), playground, step, writer)
+        is_same = step > 0 and _base(playground, step) == _base(playground, step - 1)
+        side = side_handshake(handshake, playground, step)
+        loaded, done = await _tried(side, playground, step, writer, loaded if is_same else None)
         control.check()
         writer.emit(done)
+
+
+def _base(playground: PlaygroundSpec, step: int) -> str:
+    return playground.sides[step].model_path
 
 
 def side_handshake(handshake: Handshake, playground: PlaygroundSpec, step: int) -> Handshake:
@@ -56,16 +65,20 @@ def side_handshake(handshake: Handshake, playground: PlaygroundSpec, step: int) 
 
 
 async def _tried(
-    handshake: Handshake, playground: PlaygroundSpec, step: int, writer: EventWriter
-) -> StepDone:
+    handshake: Handshake,
+    playground: PlaygroundSpec,
+    step: int,
+    writer: EventWriter,
+    loaded: Policy | None,
+) -> tuple[Policy, StepDone]:
     spec, begun = handshake.spec, time.monotonic()
     task = Task(
         playground.row, tuple(playground.item["messages"]), playground.tools, playground.item
     )
     writer.progress(step, "loading", 0, 1)
-    policy = await asyncio.to_thread(make_policy, spec)
+    policy = await asyncio.to_thread(make_policy, spec, loaded)
     set_threads(spec, policy)
-    loaded = time.monotonic()
+    ready = time.monotonic()
     writer.emit(Started(**started_facts(spec, policy), first_step=step))
     async with rollouts(handshake, policy, Alone()) as parts:
         request = RolloutRequest(task=task, group="0", sample=0, split="playground", step=0)
@@ -78,13 +91,13 @@ async def _tried(
     rollout.uid = side_uid(step)
     bodies, rows = write_bodies(Path(handshake.run_dir), step, handshake.epoch, [rollout])
     ended = time.monotonic()
-    return StepDone(
+    done = StepDone(
         step=step,
         total_steps=len(playground.sides) - 1,
         metrics={
             "seconds": {
-                "loading": loaded - begun,
-                "rollout": rolled - loaded,
+                "loading": ready - begun,
+                "rollout": rolled - ready,
                 "grading": ended - rolled,
                 "total": ended - begun,
             },
@@ -93,6 +106,7 @@ async def _tried(
         trajectories=rows,
         bodies=bodies,
     )
+    return policy, done
 
 
 def side_uid(step: int) -> str:

@@ -29,7 +29,7 @@ from jobs.engine.evidence import Evidence
 from jobs.engine.learning.checkpoint import adapter_files, publish_folder
 from jobs.engine.learning.gold import GoldTurnScores
 from jobs.engine.learning.losses.registry import loss_named
-from jobs.engine.learning.model import Policy, load_policy
+from jobs.engine.learning.model import Policy, adapter_anew, load_policy
 from jobs.engine.learning.start import load_start
 from jobs.engine.learning.update import Learner
 from jobs.engine.loop import TrainingLoop
@@ -51,13 +51,16 @@ from jobs.engine.spec import Budgets, Handshake, JobSpec
 from jobs.engine.threads import available_cores, thread_count
 
 
-def make_policy(spec: JobSpec) -> Policy:
-    """Refuse unknown names before the model is loaded, then load it, and a fork's adapter."""
+def make_policy(spec: JobSpec, loaded: Policy | None = None) -> Policy:
+    """Refuse unknown names before the model is loaded, then load it, and a fork's adapter.
+
+    `loaded`: of the same base model, which then is not read again.
+    """
     estimator_named(spec.credit.advantage)
     loss_named(spec.loss.name)
     if spec.deterministic:
         torch.use_deterministic_algorithms(True)
-    policy = load_policy(spec)
+    policy = adapter_anew(loaded, spec) if loaded else load_policy(spec)
     start = spec.lora.start
     if start is not None and start.path:
         load_start(policy, spec.lora, start)

@@ -149,12 +149,14 @@ def _waits(job: Job, run: Run, step: int, model: dict[str, Any]) -> str:
 
 
 def _loading_seconds(job: Job, model: dict[str, Any]) -> float | None:
-    """Of the newest try that loaded the same base model."""
+    """Of the newest try that loaded the same base model: its second side had it already."""
     steps = JobStep.objects.filter(
         run__kind=RunKind.PLAYGROUND, run__job__organisation=job.organisation_id
     )
     for row in steps.select_related("run__job").order_by("-pk")[:LOADS_LOOKED_AT]:
-        if row.run.job.spec["sides"][row.step]["base_model"] == model["base_model"]:
+        bases = [side["base_model"] for side in row.run.job.spec["sides"]]
+        was_read = not row.step or bases[row.step] != bases[row.step - 1]
+        if was_read and bases[row.step] == model["base_model"]:
             return float(row.metrics["seconds"]["loading"])
     return None
 

@@ -185,6 +185,38 @@ def test_an_adapter_says_something_else_than_its_base(world, tuned):
     assert base.ids[prompt:] != other.ids[prompt:]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_base_model_that_is_there_already_is_not_read_again_and_says_the_same(
+    world, tuned, monkeypatch, temperature
+):
+    reads = []
+
+    def counted(spec):
+        reads.append(spec.model_path)
+        return load_policy(spec)
+
+    monkeypatch.setattr(wiring, "load_policy", counted)
+    wide = msgspec.structs.replace(world.side, lora=LoraSpec(rank=3, alpha=6))
+    for sides in ((world.side, tuned), (tuned, world.side), (tuned, wide), (tuned, tuned)):
+        reads.clear()
+        _, _, together = played(world, *sides, temperature=temperature)
+        assert len(reads) == 1
+        for side, body in zip(sides, together, strict=True):
+            (alone,) = played(world, side, temperature=temperature)[2]
+            assert (body.ids, body.logprobs) == (alone.ids, alone.logprobs)
+
+
+def test_another_base_model_is_read(world, tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(
+        wiring, "load_policy", lambda spec: reads.append(spec.model_path) or load_policy(spec)
+    )
+    shutil.copytree(world.side.model_path, tmp_path / "other")
+    other = msgspec.structs.replace(world.side, model_path=str(tmp_path / "other"))
+    played(world, world.side, other)
+    assert reads == [world.side.model_path, str(tmp_path / "other")]
+
+
 def test_a_grader_rewards_each_side(world):
     _, told, (body,) = played(world, grader=GRADER)
     assert body.reward is not None

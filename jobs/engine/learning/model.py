@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ def load_policy(spec: JobSpec) -> Policy:
         base_sha256=_base_hash(name, config),
         context_length=int(getattr(config, "max_position_embeddings", 0) or 4096),
     )
+
+
+def adapter_anew(policy: Policy, spec: JobSpec) -> Policy:
+    """The same base model as `load_policy` would give it for `spec`; the old policy is spent."""
+    return replace(policy, model=_with_adapter(policy.model.unload(), spec))
 
 
 def _with_adapter(base: Any, spec: JobSpec) -> PeftModel:

@@ -32,8 +32,8 @@ def load_start(policy: Policy, lora: LoraSpec, start: AdapterStart) -> None:
     except CheckpointCorrupt as error:
         raise RunFailed(
             "start_unusable",
-            f"the checkpoint of step {start.step} of {start.job}, which this job begins with, "
-            f"cannot be used: {error.file} is missing or damaged. Fork another checkpoint.",
+            f"the checkpoint of step {start.step} of {start.job} cannot be begun with: "
+            f"{error.file} is missing or damaged. Choose another checkpoint.",
         ) from error
     if base != policy.base_sha256:
         raise RunFailed(
@@ -47,6 +47,6 @@ def load_start(policy: Policy, lora: LoraSpec, start: AdapterStart) -> None:
         raise RunFailed(
             "start_mismatch",
             f"the checkpoint of step {start.step} of {start.job} has LoRA rank {found[0]} and "
-            f"alpha {found[1]}, and this job rank {wanted[0]} and alpha {wanted[1]}",
+            f"alpha {found[1]}, where rank {wanted[0]} and alpha {wanted[1]} are asked for",
         )
     policy.adapter_load(tensors)
