@@ -31,6 +31,11 @@ class Packed:
     def of(plain: bytes, content_type: str) -> Packed:
         return Packed(plain, gzip.compress(plain, 6, mtime=0), content_type)
 
+    @staticmethod
+    def page(text: str) -> Packed:
+        """Of HTML that holds nothing of one person: what is packed once has no random padding."""
+        return Packed.of(text.encode(), "text/html; charset=utf-8")
+
     def answer(self, request: HttpRequest) -> HttpResponse:
         packs = "gzip" in request.headers.get("Accept-Encoding", "")
         answer = HttpResponse(self.packed if packs else self.plain, content_type=self.content_type)

@@ -51,9 +51,9 @@ TABLE_ROWS = 50
 def job_page(request: MemberRequest, job_id: str) -> HttpResponse:
     """The overview, or the one panel of it that `HX-Target` names."""
     panel = target(request)
-    body = _shared_panel(request, job_id, panel) if panel in FOR_ALL else ""
-    if body:
-        return vary(HttpResponse(body))
+    for_everybody = _shared_panel(request, job_id, panel) if panel in FOR_ALL else None
+    if for_everybody is not None:
+        return vary(for_everybody.answer(request))
     lead = access_lead(request.user, job_id)
     if not lead.job.trains:
         return redirect(home(lead.job))
@@ -70,19 +70,18 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
 
-    def made() -> str | HttpResponse:
+    def made() -> Packed | None:
         lead = access_lead(request.user, job_id)
         if not lead.job.trains:
-            return redirect(f"{home(lead.job)}pulse/")
-        return _pulse(request, lead, mark, announce=is_new_state)
+            return None
+        return Packed.page(_pulse(request, lead, mark, announce=is_new_state))
 
     # Of a job at work it is the same for everybody.
     is_shared = mark.status == Status.RUNNING
-    what = f"pulse {is_new_state}"
-    body = for_all(request, job_id, mark, what, made) if is_shared else made()
-    if isinstance(body, HttpResponse):
-        return body
-    response = HttpResponse(body)
+    found = for_all(request, job_id, mark, f"pulse {is_new_state}", made) if is_shared else made()
+    if found is None:
+        return redirect(f"{home(access_job(request.user, job_id))}pulse/")
+    response = found.answer(request) if is_shared else HttpResponse(found.plain)
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
         events.append("job-state")
@@ -154,18 +153,18 @@ def _points(lead: Lead, asked: Asked, step: int | None) -> Packed:
     return Packed.of(msgspec.json.encode(found), "application/json")
 
 
-def _shared_panel(request: MemberRequest, job_id: str, panel: str) -> str:
-    """The panel of a job at work; empty where it is another one for another person."""
+def _shared_panel(request: MemberRequest, job_id: str, panel: str) -> Packed | None:
+    """The panel of a job at work; None where it is another one for another person."""
     mark = access_mark(request.user, job_id)
     if mark.status != Status.RUNNING:
-        return ""
+        return None
 
-    def made() -> str:
+    def made() -> Packed | None:
         lead = access_lead(request.user, job_id)
         template, context = PANELS[panel]
         found = context(request, lead) if lead.job.trains else {}
         is_own = not found or (found.get("attention") or {}).get("alarms")
-        return "" if is_own else render_to_string(template, found, request)
+        return None if is_own else Packed.page(render_to_string(template, found, request))
 
     return for_all(request, job_id, settled(mark), panel, made)
 

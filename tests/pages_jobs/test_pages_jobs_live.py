@@ -105,7 +105,7 @@ def test_a_panel_fetches_itself_alone(owner: Client, running: Job) -> None:
     headers: dict[str, Any] = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "numbers"}
     answer = owner.get(f"/jobs/{running.pk}/", **headers)
     assert answer.content.decode().strip().startswith('<div id="numbers"')
-    assert answer["Vary"].startswith("HX-Request, HX-Target")
+    assert "HX-Request, HX-Target" in answer["Vary"]
 
 
 def test_the_list_refreshes_its_rows_in_the_order_they_are_in(owner: Client, running: Job) -> None:

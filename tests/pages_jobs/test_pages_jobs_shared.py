@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from pathlib import Path
 
+import preflight_story
 import pytest
 import story
 from django.test import Client
 
+from hone.accounts.models import Organisation, User
 from jobs.models import Job, JobEvent
 from jobs.selectors.shared import MOST_KEPT, shared
 from jobs.services.lease import Lease
@@ -80,6 +83,32 @@ def test_alarms_have_buttons_and_are_shown_to_each_person_apart(
     )
     assert b"Seen</button>" in owner.get(address, headers=panel).content
     assert b"Seen</button>" not in viewer.get(address, headers=panel).content
+
+
+@pytest.mark.parametrize("part", ["", "pulse/?since=x"])
+def test_what_all_see_is_packed_once_and_holds_nothing_of_one_person(
+    owner: Client, viewer: Client, running: Job, part: str
+) -> None:
+    address = f"/jobs/{running.pk}/{part}"
+    plain = owner.get(address, headers=PANEL).content
+    packed = {
+        client.get(address, headers={**PANEL, "Accept-Encoding": "gzip"}).content
+        for client in (owner, viewer)
+    }
+    # A page of one person is padded by chance each time.
+    assert len(packed) == 1
+    assert gzip.decompress(packed.pop()) == plain
+    assert b"csrf" not in plain
+
+
+def test_a_preflight_at_work_has_its_pulse_elsewhere(
+    owner: Client, alice: User, organisation: Organisation, tmp_path: Path
+) -> None:
+    job = preflight_story.preflight_make(alice, organisation, tmp_path)
+    Job.objects.filter(pk=job.pk).update(status="running")
+    for _ in range(2):
+        answer = owner.get(f"/jobs/{job.pk}/pulse/?since=x")
+        assert (answer.status_code, answer["Location"]) == (302, f"/preflights/{job.pk}/pulse/")
 
 
 def test_points_are_packed_once_and_sent_plain_where_that_is_asked(
