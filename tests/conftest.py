@@ -23,13 +23,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The browser's tests go last: Playwright keeps an event loop running in this thread to the
-    end of the session, and `asyncio.run` refuses to start beside it."""
+    end of the session, and `asyncio.run` refuses to start beside it.
+
+    A file's tests go to one process, since they share what is dear to make; those that share
+    nothing and take long are marked `spread`, and go where there is room.
+    """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if config.getoption(ON_SERVERS):
         config.hook.pytest_deselected(items=[item for item in items if not meets_servers(item)])
         items[:] = filter(meets_servers, items)
+    for item in items:
+        is_spread = item.get_closest_marker("spread") is not None
+        group = item.nodeid if is_spread else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def meets_servers(item: pytest.Item) -> bool:

@@ -34,6 +34,12 @@ ROOT = Path(__file__).parents[2]
 HYPERPARAMETERS = {"batch_size": 8, "max_turn_tokens": 64, "steps": 60, "max_tool_calls": 10}
 
 
+class _Patient(ThreadingHTTPServer):
+    """Lets all rollouts connect at once: a connection that is turned away is another fault."""
+
+    request_queue_size = 128
+
+
 class _Broken(BaseHTTPRequestHandler):
     """A tool server that fails at every call."""
 
@@ -179,7 +185,7 @@ def test_a_tool_that_does_not_answer_is_named_and_tried_again_once_it_does(
 
 
 def test_a_tool_that_always_fails_is_named(workspace: Workspace, port: int) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Broken)
+    server = _Patient(("127.0.0.1", port), _Broken)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         job = preflight(workspace, tasks=8)

@@ -227,7 +227,7 @@ def parted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("parted")
 def test_both_sides_of_a_split_are_measured_by_one_button(
-    owner: Client, viewer: Client, running: Job
+    owner: Client, viewer: Client, stranger: Client, running: Job
 ) -> None:
     group = f"/jobs/{running.pk}/groups/4-train-train-4-1/"
     page = owner.get(group).content.decode()
@@ -235,6 +235,7 @@ def test_both_sides_of_a_split_are_measured_by_one_button(
     assert page.count("its turn 1 was not measured") == 2
     assert "Replay both sides" not in viewer.get(group).content.decode()
     assert viewer.post(f"{group}measure/").status_code == 403
+    assert stranger.post(f"{group}measure/").status_code == 404
     answer = owner.post(f"{group}measure/?merge=tokens")
     assert (answer.status_code, answer["Location"]) == (302, f"{group}?merge=tokens")
     made = list(Replay.objects.order_by("trajectory__sample"))
