@@ -33,7 +33,7 @@ demo: install ## run the demo job without a browser; the last line is one JSON o
 	@HONE_DATA_DIR="$(CURDIR)/var/demo" $(BIN)/python manage.py demo --seed $(SEED) $(if $(SHUFFLE),--shuffle)
 
 test: lint ## lint, types and all tests, by two processes; TEST_WORKERS=0 for one after the other
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## the tests that end within about a minute
 	@$(BIN)/python -m pytest -m "not slow and not browser"

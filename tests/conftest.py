@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import override_settings
+from xdist.scheduler import LoadFileScheduling
 
 from hone.accounts.models import Membership, Organisation, Role, User
 
@@ -14,6 +16,7 @@ ON_SERVERS = "--on-servers"
 DATABASE = {"db", "transactional_db", "live_server"}
 PROCESSES = {"jobs", "demo", "e2e"}
 """Whose tests start processes of their own, which meet the database and the broker."""
+SPREAD = {"tests/jobs/test_jobs_kills_real.py"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,22 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The browser's tests go last: Playwright keeps an event loop running in this thread to the
-    end of the session, and `asyncio.run` refuses to start beside it.
-
-    A file's tests go to one process, since they share what is dear to make; those that share
-    nothing and take long are marked `spread`, and go where there is room.
-    """
+    end of the session, and `asyncio.run` refuses to start beside it."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if config.getoption(ON_SERVERS):
         config.hook.pytest_deselected(items=[item for item in items if not meets_servers(item)])
         items[:] = filter(meets_servers, items)
-    for item in items:
-        is_spread = item.get_closest_marker("spread") is not None
-        group = item.nodeid if is_spread else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """A file's tests go to one process, since they share what is dear to make; those of `SPREAD`
+    share nothing and take long, and go where there is room."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return nodeid if file in SPREAD else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def meets_servers(item: pytest.Item) -> bool:

@@ -39,9 +39,10 @@ async def played(
         return
     loaded: Policy | None = None
     for step in range(handshake.last_step + 1, len(playground.sides)):
-        is_same = step > 0 and _base(playground, step) == _base(playground, step - 1)
+        if step == 0 or _base(playground, step) != _base(playground, step - 1):
+            loaded = None  # Before the next one is read, so that there is room for it.
         side = side_handshake(handshake, playground, step)
-        loaded, done = await _tried(side, playground, step, writer, loaded if is_same else None)
+        loaded, done = await _tried(side, playground, step, writer, loaded)
         control.check()
         writer.emit(done)
 

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hone.core.figures import count
-from jobs.models import Checkpoint, Job
+from jobs.models import Checkpoint, Job, RunKind
 from jobs.selectors.choices import JobChoices, Version
 from jobs.services.fork_checks import LORA
 from jobs.services.hyperparameters import AUTO
 from jobs.services.options import OPTIONS
 
-LESS_MEMORY = (
-    ("micro_batch_tokens", "Tokens a micro-batch", 1024),
-    ("group_size", "Attempts a task", 4),
-)
-"""What to halve, in this order, and down to what."""
+MICRO_BATCH = ("micro_batch_tokens", "Tokens a micro-batch", 4096, 512)
+ATTEMPTS = ("group_size", "Attempts a task", 256, 4)
+"""What needs memory: its name, its label, the most that a CPU takes at once, the least that is
+worth trying."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,22 @@ def _clone(job: Job, choices: JobChoices, start: Checkpoint | None, notices: lis
 
 
 def mended_job(job: Job, choices: JobChoices) -> Clone:
-    """As `clone_job`, with what a job that ran out of memory should ask less of: the tokens of a
-    micro-batch, or where these are few already the attempts a task."""
+    """As `clone_job`, of a job that ran out of memory with half of what needed it: while it learned
+    the tokens of a micro-batch, and else the attempts a task."""
     clone = clone_job(job, choices)
+    if job.error_code != "out_of_memory":
+        return clone
+    run = job.runs.filter(kind=RunKind.TRAIN).first()
+    learned = run is not None and run.progress.get("phase") == "learning"
+    name, label, most, least = MICRO_BATCH if learned else ATTEMPTS
     engine: dict[str, Any] = job.spec.get("engine") or {}
-    for name, label, least in LESS_MEMORY:
-        used = engine.get(name)
-        if job.error_code == "out_of_memory" and isinstance(used, int) and used // 2 >= least:
-            told = f"{label}: {count(used)} → {count(used // 2)}, for the job ran out of memory."
-            values = {**clone.values, name: str(used // 2)}
-            return replace(clone, values=values, notices=[told, *clone.notices])
-    return clone
+    used = min(int(engine.get(name) or 0), most)
+    if used // 2 < least:
+        told = f"It ran out of memory with few {label.lower()} already: choose a smaller model."
+        return replace(clone, notices=[told, *clone.notices])
+    told = f"{label}: {count(used // 2)}, half of what it had when it ran out of memory."
+    values = {**clone.values, name: str(used // 2)}
+    return replace(clone, values=values, notices=[told, *clone.notices])
 
 
 def fork_job(checkpoint: Checkpoint, choices: JobChoices) -> Clone:

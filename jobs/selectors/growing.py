@@ -36,7 +36,7 @@ def lead_series(lead: Lead, first: int | None, last: int | None) -> Columns:
 
 
 def _made(lead: Lead, first: int | None, last: int | None) -> Columns:
-    # Steps that are made again after a return to an earlier one are of another epoch.
+    # Whoever takes the run over begins another epoch, and with it everything is read anew.
     key = (lead.run.pk, lead.run.epoch, first, last)
     before = _before.get(key)
     columns = grown(before, lead.job, first, last) if before else None

@@ -31,8 +31,7 @@ class Lead:
 
     @property
     def state(self) -> tuple[str, int, int]:
-        """What changes whenever a step is committed, or made again after a return to an earlier
-        one."""
+        """What changes whenever a step is committed, or somebody else takes the run."""
         return self.run.pk, self.run.epoch, self.run.last_step
 
 

@@ -33,7 +33,7 @@ class Door:
 @dataclass(frozen=True)
 class Rule:
     """How a rule is said: `value` names the figure in its data, `chart` shows it over steps, and
-    `column` of the series is its trend; empty where no column is."""
+    `column` of the series is drawn beside it; empty where no column is."""
 
     words: str
     limit: str
@@ -44,6 +44,20 @@ class Rule:
     doors: tuple[Door, ...] = (Door("Trajectories", {"split": "train"}),)
 
 
+SILENT_SHARE = "silent share"
+TRENDS = {
+    "entropy": "Entropy per token",
+    "mismatch_kl": "Mismatch KL",
+    "effective_sample_size": "Effective sample size",
+    "ratio_clipped": "Share of clipped tokens",
+    "grad_norm": "Norm of the gradient",
+    SILENT_SHARE: "Share of groups without a signal",
+    "ungraded": "Ungraded attempts",
+    "validation_reward": "Validation reward",
+    "held_out": "Held-out score",
+    "tokens_mean": "Tokens per attempt",
+}
+"""What each line beside an alarm draws; all but one are columns of the series."""
 SILENT = {"split": "train", "flag": "no_signal"}
 HIGH = {"reward_from": "0.9"}
 RULES = {
@@ -72,7 +86,7 @@ RULES = {
     ),
     "silent_groups": Rule(
         "Most groups teach nothing", f"above {figures.share(alarms.SILENT_SHARE)} of groups",
-        "share", "share", "silent", "groups_with_signal",
+        "share", "share", "silent", SILENT_SHARE,
         (
             Door("All-failed groups", {**SILENT, "reward_to": "0"}),
             Door("all-solved groups", {**SILENT, "reward_from": "1"}),
@@ -169,14 +183,24 @@ def _alarm(job: Job, raised: Raised, columns: Mapping[str, Any]) -> Alarm:
 
 
 def _trend(rule: Rule, columns: Mapping[str, Any]) -> SafeString:
-    """The rule's figure over the newest points, between its own least and largest."""
-    known = [value for value in columns.get(rule.column, []) if value is not None][-TREND:]
+    """A figure over the newest points, between its own least and largest."""
+    known = [value for value in _column(columns, rule.column) if value is not None][-TREND:]
     return sparkline(
         known,
         low=min(known, default=0.0),
         high=max(known, default=1.0),
-        label=f"{rule.words}: the figure at the last {len(known)} points",
+        label=f"{TRENDS.get(rule.column, '')}, the last {len(known)} points",
     )
+
+
+def _column(columns: Mapping[str, Any], name: str) -> Sequence[float | None]:
+    if name != SILENT_SHARE:
+        found: Sequence[float | None] = columns.get(name, [])
+        return found
+    counts = zip(
+        columns.get("groups_with_signal", []), columns.get("groups_total", []), strict=True
+    )
+    return [None if signal is None or not total else 1 - signal / total for signal, total in counts]
 
 
 def _address(job: Job, raised: Raised, door: Door) -> str:

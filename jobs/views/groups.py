@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from jobs.services.replays import USUAL, replay_sides_create
 from jobs.views.etags import tagged
 from jobs.views.headings import heading
 from jobs.views.messages import tell
-from jobs.views.split_sides import parting_turn, split_sides
+from jobs.views.split_sides import MOST_SIDES, parting_turn, split_sides
 from jobs.views.trie_drawing import drawing_of
 from jobs.views.turns import indented
 from jobs.views.word_diffs import Piece, word_diff
@@ -77,26 +77,28 @@ def group_page(request: MemberRequest, job_id: str, group: str) -> HttpResponseB
 
 @require_POST
 def measure_sides(request: MemberRequest, job_id: str, group: str) -> HttpResponseBase:
-    """Queue a measurement of each side of the group's first divergence."""
+    """Queue a measurement of the sides that were shown, at the turn at which they part."""
     job = access_job(request.user, job_id, need="write")
-    reading = group_reading(request, _members(job, group), None, {})
-    sides, turn = reading.get("sides") or [], reading.get("divergence_turn")
-    if turn is None or not sides:
-        messages.error(request, "No split of this group can be measured.")
+    given, turn = request.POST.getlist("trajectory"), request.POST.get("turn", "")
+    wanted = {int(pk) for pk in given[:MOST_SIDES] if pk.isdecimal() and len(pk) < 19}
+    rows = [row for row in _members(job, group, wanted) if row.pk in wanted]
+    if not rows or not turn.isdecimal() or len(turn) > 9:
+        messages.error(request, "Nothing was measured: the sides of a split were not named.")
         return redirect("job-group", job_id, group)
-    rows = [side.row for side in sides]
     try:
-        replay_sides_create(acting_user=request.user, trajectories=rows, turn=turn - 1)
+        replay_sides_create(acting_user=request.user, trajectories=rows, turn=int(turn) - 1)
         named = " and ".join(row.uid for row in rows)
         messages.success(
             request, f"Turn {turn} of {named} is measured as soon as a training worker is free."
         )
     except UserError as error:
         tell(request, error)
-    return redirect(f"{reverse('job-group', args=[job_id, group])}?{request.GET.urlencode()}")
+    merged = "?merge=tokens" if request.GET.get("merge") == "tokens" else ""
+    return redirect(f"{reverse('job-group', args=[job_id, group])}{merged}")
 
 
-def _members(job: Job, group: str) -> list[Trajectory]:
+def _members(job: Job, group: str, wanted: Collection[int] = ()) -> list[Trajectory]:
+    """The first of the group, or those that are wanted; 404 where there is none."""
     named = _GROUP.fullmatch(group)
     rows: list[Trajectory] = []
     if named is not None:
@@ -104,6 +106,7 @@ def _members(job: Job, group: str) -> list[Trajectory]:
         members = Trajectory.objects.filter(
             run_id=leading_run(job), step=int(step), split=split, group=name
         )
+        members = members.filter(pk__in=wanted) if wanted else members
         rows = list(members.order_by("sample", "pk")[:MOST_MEMBERS])
     if not rows:
         raise Http404("There is nothing here that you can see.")
@@ -123,6 +126,7 @@ def group_reading(
         return {"merge": merge, "closed": closed}
     root = trie(bodies, merge)
     divergence = first_divergence(root, [row.reward for row in rows])
+    sides = split_sides(divergence, rows, bodies)
     place = next((at for at, row in enumerate(rows) if here and row.pk == here.pk), None)
     return {
         "merge": merge,
@@ -130,7 +134,8 @@ def group_reading(
         "divergence": divergence,
         "divergence_words": divergence_words(divergence),
         "divergence_turn": parting_turn(divergence) + 1 if divergence else None,
-        "sides": split_sides(divergence, rows, bodies),
+        "sides": sides,
+        "may_measure": not any(side.is_open for side in sides),
         "usual": USUAL,
         "beside": _side_by_side(request, rows, bodies, root, place),
         "members": rows,

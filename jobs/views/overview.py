@@ -18,7 +18,7 @@ from hone.core.htmx import target, vary
 from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview
-from jobs.selectors.attention import job_told
+from jobs.selectors.attention import Told, job_told
 from jobs.selectors.browse import job_steps
 from jobs.selectors.growing import lead_series
 from jobs.selectors.leads import Lead, access_lead
@@ -147,9 +147,10 @@ def job_steps_csv(request: MemberRequest, job_id: str) -> HttpResponse:
 
 def _points(lead: Lead, asked: Asked, step: int | None) -> Packed:
     columns = lead_series(lead, asked.first, asked.last)
-    charts = job_charts(columns, asked.view(lead.job, columns))
+    view = asked.view(lead.job, columns)
+    charts = job_charts(columns, view)
     shown = [chart.as_json() if step is None else after(chart, step) for chart in charts]
-    found = {"whole": step is None, "charts": shown}
+    found = {"whole": step is None, "half": view.half, "charts": shown}
     return Packed.of(msgspec.json.encode(found), "application/json")
 
 
@@ -215,8 +216,13 @@ def _numbers(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 def _attention(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     told = job_told(lead.job, request.user)
+    return {**_frame(request, lead), "attention": _attention_of(lead, told)}
+
+
+def _attention_of(lead: Lead, told: Told) -> dict[str, Any]:
+    """The trends are of the whole job, wherever the page is zoomed to."""
     columns = lead_series(lead, None, None) if told.alarms else {}
-    return {**_frame(request, lead), "attention": attention(lead.job, told.alarms, columns)}
+    return attention(lead.job, told.alarms, columns)
 
 
 def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
@@ -237,7 +243,7 @@ def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     return {
         **_outcome(request, lead),
         **_numbers(request, lead),
-        "attention": attention(job, told.alarms, columns),
+        "attention": _attention_of(lead, told),
         "strip": strip(job, columns, asked, told),
         "charts": shared(
             (*lead.state, job.status, "charts", asked.query),

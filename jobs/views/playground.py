@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -26,7 +26,7 @@ from jobs.selectors import access_checkpoint, base_models_ready, queue_of
 from jobs.selectors.access import checkpoint_of
 from jobs.selectors.marks import Mark, job_mark
 from jobs.selectors.tryouts import access_tryout, tryout_list, tryout_sides
-from jobs.services.tryouts import tryout_create, tryout_stop
+from jobs.services.tryouts import CHECKPOINT, tryout_create, tryout_stop
 from jobs.views.headings import heading, job_badge
 from jobs.views.messages import tell
 from jobs.views.tryout_sides import given_messages, sides_of, tryout_verdict
@@ -43,7 +43,7 @@ def playground_page(request: MemberRequest) -> HttpResponse:
             return _again(request, organisation)
         return _first(request, organisation)
     access_organisation(request.user, organisation.pk, need="write")
-    choices = playground_choices(organisation)
+    choices = playground_choices(organisation, _point_named(organisation, request.POST))
     if request.POST.get("do") == "swap":
         sent = request.POST.dict() | {"tools": request.POST.getlist("tools")}
         return _show(request, PlaygroundForm(initial=swapped(sent), choices=choices))
@@ -121,6 +121,12 @@ def _glance(request: HttpRequest, job: Job, mark: Mark) -> dict[str, Any]:
 def _again(request: MemberRequest, organisation: Organisation) -> HttpResponse:
     """The form as an earlier try filled it, on the page of all tries."""
     job = access_tryout(request.user, request.GET["again"], need="write")
+    if job.organisation_id != organisation.pk:
+        there = job.organisation.name
+        messages.warning(
+            request, f"That try is of {there}. Choose {there} at the top to make another like it."
+        )
+        return _show(request, PlaygroundForm(choices=playground_choices(organisation)))
     choices = playground_choices(organisation, _point_of(job))
     values = again(job, choices)
     form = PlaygroundForm(
@@ -153,6 +159,15 @@ def _checkpoint(request: MemberRequest, given: str) -> Checkpoint | None:
         return None
     found = access_checkpoint(request.user, job, int(step))
     return checkpoint_of(found.run.job.organisation, found.pk)
+
+
+def _point_named(organisation: Organisation, sent: QueryDict) -> Checkpoint | None:
+    """The checkpoint that the form was sent with: it may be older than those that are listed."""
+    for side in ("b", "a"):
+        kind, _, pk = sent.get(side, "").partition(":")
+        if kind == CHECKPOINT and pk.isdecimal() and len(pk) < 19:
+            return checkpoint_of(organisation, int(pk))
+    return None
 
 
 def _point_of(job: Job) -> Checkpoint | None:

@@ -21,6 +21,10 @@ class SplitSide:
     row: Trajectory
     measured: tuple[Measurement, ...]
 
+    @property
+    def is_open(self) -> bool:
+        return any(each.is_open for each in self.measured)
+
 
 def parting_turn(found: Divergence) -> int:
     """The first turn that is not the same any more, zero-based."""

@@ -143,6 +143,9 @@ def _waits(job: Job, run: Run, step: int, model: dict[str, Any]) -> str:
             return "Ended before this side was done."
     if step > run.last_step + 1:
         return "Comes next, when the other side is done."
+    sides = job.spec["sides"]
+    if step and sides[step - 1]["base_model"] == model["base_model"]:
+        return f"Begins, on the base model of {'AB'[step - 1]}…"
     seconds = _loading_seconds(job, model)
     about = f", which took {seconds:.0f} s the last time" if seconds is not None else ""
     return f"Loading {model['name']}{about}…"

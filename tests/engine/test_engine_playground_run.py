@@ -4,10 +4,12 @@ else, turns are heard of as they come, and what ends it."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import shutil
 import threading
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -206,11 +208,18 @@ def test_a_base_model_that_is_there_already_is_not_read_again_and_says_the_same(
             assert (body.ids, body.logprobs) == (alone.ids, alone.logprobs)
 
 
-def test_another_base_model_is_read(world, tmp_path, monkeypatch):
-    reads = []
-    monkeypatch.setattr(
-        wiring, "load_policy", lambda spec: reads.append(spec.model_path) or load_policy(spec)
-    )
+def test_another_base_model_is_read_when_the_one_before_is_gone(world, tmp_path, monkeypatch):
+    reads, models = [], []
+
+    def counted(spec):
+        gc.collect()
+        assert not any(model() for model in models)
+        policy = load_policy(spec)
+        reads.append(spec.model_path)
+        models.append(weakref.ref(policy.model))
+        return policy
+
+    monkeypatch.setattr(wiring, "load_policy", counted)
     shutil.copytree(world.side.model_path, tmp_path / "other")
     other = msgspec.structs.replace(world.side, model_path=str(tmp_path / "other"))
     played(world, world.side, other)

@@ -20,7 +20,7 @@ from jobs.selectors import adapter_zip, job_overview, trajectory_body
 from jobs.selectors.leads import lead_of
 from tests.jobs.processes import Program, Programs, kill_group, state
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.spread]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SEEDS = int(os.environ.get("HONE_KILL_SEEDS", "3"))
 STEPS = 12

@@ -12,7 +12,7 @@ from jobs.models import AlarmSeen, Checkpoint, Job, JobEvent
 from jobs.selectors.attention import Raised, kept_steps
 from jobs.selectors.series import job_series
 from jobs.services.alarms import alarm_see
-from jobs.views.attention import RULES, attention
+from jobs.views.attention import RULES, SILENT_SHARE, TRENDS, attention
 
 
 def fire(job: Job, code: str, step: int, **data: object) -> None:
@@ -84,7 +84,17 @@ def test_an_alarm_draws_its_figure_between_its_least_and_largest(running: Job) -
 
 
 def test_the_trend_of_each_rule_is_a_column_of_the_series(running: Job) -> None:
-    assert {rule.column for rule in RULES.values()} - {""} <= set(job_series(running))
+    drawn = {rule.column for rule in RULES.values()} - {""}
+    assert drawn == set(TRENDS)
+    assert drawn - {SILENT_SHARE} <= set(job_series(running))
+
+
+def test_groups_that_fall_silent_draw_a_rising_line(running: Job) -> None:
+    raised = Raised("silent_groups", 1, 3, 1, "told", {"share": 1.0})
+    figures = {"groups_with_signal": [4, None, 2, 0], "groups_total": [4, None, 4, 4]}
+    (alarm,) = attention(running, [raised], figures)["alarms"]
+    assert 'd="M0.0 20.0L48.0 10.0L96.0 0.0"' in alarm.trend
+    assert "Share of groups without a signal, the last 3 points" in alarm.trend
 
 
 def test_every_limit_is_said_though_none_fired(owner: Client, running: Job) -> None:

@@ -10,7 +10,7 @@ import story
 import tryout_story
 from django.test import Client
 
-from hone.accounts.models import AuditEntry, Organisation, User
+from hone.accounts.models import AuditEntry, Membership, Organisation, User
 from hone.tools.models import ToolVersion
 from hone.tools.services import ToolFields, tool_create
 from jobs.models import Checkpoint, Job, Run, Trajectory
@@ -154,6 +154,28 @@ def test_the_sides_can_be_swapped_by_their_address(owner: Client, answered: Job)
     assert chosen == [f"checkpoint:{point}", f"base:{answered.base_model_id}"]
 
 
+def test_a_try_of_another_organisation_fills_nothing_in(
+    owner: Client, alice: User, answered: Job
+) -> None:
+    other = Organisation.objects.create(name="Elsewhere")
+    Membership.objects.create(organisation=other, user=alice, role="owner")
+    session = owner.session
+    session["organisation"] = other.pk
+    session.save()
+    page = read(owner, f"/playground/?again={answered.pk}")
+    assert "That try is of Acme. Choose Acme at the top" in page
+    assert "checkpoint:" not in page
+
+
+def test_a_checkpoint_that_is_listed_no_more_can_still_be_swapped(
+    owner: Client, answered: Job, sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.selectors.tryouts.OFFERED", 0)
+    answer = owner.post("/playground/", sent | {"do": "swap"})
+    chosen = re.findall(r'<option value="(\w+:\d+)" selected>', answer.content.decode())
+    assert chosen == [sent["b"], sent["a"]]
+
+
 def test_the_forms_own_button_swaps_what_is_chosen(owner: Client, sent: dict[str, Any]) -> None:
     answer = owner.post("/playground/", sent | {"do": "swap", "messages": "kept"})
     page = answer.content.decode()
@@ -186,7 +208,17 @@ def test_turns_come_one_by_one_and_the_pulse_says_when(
     side = read(owner, f"/playground/{job.pk}/", HX_Request="true", HX_Target="side-0")
     assert "hx-trigger" not in side
     page = read(owner, f"/playground/{job.pk}/")
-    assert "Loading refunds-v3, step 4, which took 20 s the last time…" in page
+    assert "Begins, on the base model of A…" in page
+
+
+def test_loading_says_what_it_took_the_last_time(
+    owner: Client, alice: User, organisation: Organisation, running: Job
+) -> None:
+    tryout_story.answered(alice, organisation, running)
+    job = tryout_story.tryout_make(alice, organisation, running)
+    tryout_story.lease_take(job)
+    page = read(owner, f"/playground/{job.pk}/")
+    assert "Loading base-0.6b, which took 20 s the last time…" in page
 
 
 def test_it_is_stopped_from_its_page(

@@ -236,7 +236,10 @@ def test_both_sides_of_a_split_are_measured_by_one_button(
     assert "Replay both sides" not in viewer.get(group).content.decode()
     assert viewer.post(f"{group}measure/").status_code == 403
     assert stranger.post(f"{group}measure/").status_code == 404
-    answer = owner.post(f"{group}measure/?merge=tokens")
+    sides = {"turn": "1", "trajectory": re.findall(r'name="trajectory" value="(\d+)"', page)}
+    elsewhere = Trajectory.objects.get(run__job=running, uid="t4-r2-s0").pk
+    sides["trajectory"].append(str(elsewhere))
+    answer = owner.post(f"{group}measure/?merge=tokens", sides)
     assert (answer.status_code, answer["Location"]) == (302, f"{group}?merge=tokens")
     made = list(Replay.objects.order_by("trajectory__sample"))
     assert [(each.trajectory.uid, each.turn, each.continuations) for each in made] == [
@@ -244,6 +247,7 @@ def test_both_sides_of_a_split_are_measured_by_one_button(
     ]  # fmt: skip
     _finish(made[0], "t4-r1-s0")
     page = owner.get(group).content.decode()
+    assert "Replay both sides" not in page
     assert "Turn 1 of t4-r1-s0 and t4-r1-s2 is measured as soon as" in page
     assert "Continuations on demand, not trained on: " in page
     assert "queued for a training worker" in page
@@ -256,7 +260,9 @@ def test_of_a_split_both_sides_are_queued_or_none(owner: Client, running: Job) -
     owner.post(
         f"/jobs/{running.pk}/trajectories/{second.pk}/measure/", {"turn": 1, "continuations": 4}
     )
-    page = owner.post(f"{group}measure/", follow=True).content.decode()
+    pks = [Trajectory.objects.get(run__job=running, uid=f"t4-r1-s{at}").pk for at in (0, 2)]
+    sides = {"turn": "1", "trajectory": pks}
+    page = owner.post(f"{group}measure/", sides, follow=True).content.decode()
     assert "Turn 1 of t4-r1-s2 is being measured already." in page
     assert Replay.objects.count() == 1
 
@@ -264,6 +270,9 @@ def test_of_a_split_both_sides_are_queued_or_none(owner: Client, running: Job) -
 def test_a_group_that_no_split_explains_has_nothing_to_measure(owner: Client, running: Job) -> None:
     group = f"/jobs/{running.pk}/groups/4-train-train-4-1/"
     assert "Replay both" not in owner.get(group).content.decode()
-    page = owner.post(f"{group}measure/", follow=True).content.decode()
-    assert "No split of this group can be measured." in page
+    for sent in ({}, {"turn": "1"}, {"turn": "x", "trajectory": ["1"]}, {"trajectory": ["y"]}):
+        answer = owner.post(f"{group}measure/", sent)
+        assert answer.status_code in {302, 404}
+    page = owner.get(group).content.decode()
+    assert "Nothing was measured: the sides of a split were not named." in page
     assert not Replay.objects.exists()

@@ -209,9 +209,8 @@ class SlotDecoder:
         strays = (np.flatnonzero(busy[self._active :]) + self._active).tolist()
         if not holes:
             return
-        moved = holes + strays
-        columns = max(1, int(self._cached_S[moved].max()))
-        self._cache.swap(holes, strays, columns)
+        columns_N = np.maximum(self._cached_S[holes], self._cached_S[strays])
+        self._cache.swap(holes, strays, columns_N.tolist())
         self._lanes.swap(holes, strays)
         to, of = holes + strays, strays + holes
         for array in (self._tokens_SC, self._cached_S, self._known_S, self._used_S):

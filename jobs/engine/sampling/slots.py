@@ -83,8 +83,20 @@ class SlotCache(Cache):
         for store_SHCD in (*self._keys_SHCD, *self._values_SHCD):
             store_SHCD[target, :, :length] = store_SHCD[source, :, :length]
 
-    def swap(self, first_N: list[int], second_N: list[int], columns: int) -> None:
-        """Exchange the contents of slots, pair by pair."""
+    def swap(self, first_N: list[int], second_N: list[int], columns_N: list[int]) -> None:
+        """Exchange the first columns of slots, pair by pair."""
+        if self._device.type != "cpu":
+            self._swap_at_once(first_N, second_N, max(columns_N))
+            return
+        for store_SHCD in (*self._keys_SHCD, *self._values_SHCD):
+            for first, second, columns in zip(first_N, second_N, columns_N, strict=True):
+                one_HCD, other_HCD = store_SHCD[first, :, :columns], store_SHCD[second, :, :columns]
+                kept_HCD = one_HCD.clone()
+                one_HCD.copy_(other_HCD)
+                other_HCD.copy_(kept_HCD)
+
+    def _swap_at_once(self, first_N: list[int], second_N: list[int], columns: int) -> None:
+        """In few kernels, each of which takes longer to start than to run."""
         to = torch.tensor(first_N + second_N, device=self._device)
         of = torch.tensor(second_N + first_N, device=self._device)
         for store_SHCD in (*self._keys_SHCD, *self._values_SHCD):
