@@ -52,6 +52,7 @@ ABOVE = {
     "/preflights/preflight-7/narrow/": "/preflights/preflight-7/",
     "/playground/try-7/stop/": "/playground/try-7/",
     "/jobs/ftjob-7/trajectories/7/measure/": "/jobs/ftjob-7/trajectories/7/",
+    "/jobs/ftjob-7/groups/4-train-a/measure/": "/jobs/ftjob-7/groups/4-train-a/",
     "/jobs/ftjob-7/trajectories/7/mark/": "/jobs/ftjob-7/trajectories/7/",
     "/jobs/ftjob-7/trajectories/7/keep/": "/jobs/ftjob-7/trajectories/7/",
     "/jobs/ftjob-7/checkpoints/7/keep/": "/jobs/ftjob-7/checkpoints/",
