@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from hone.core import figures
 from jobs.engine import alarms, readings
-from jobs.models import Job
+from jobs.models import Job, JobStep
 from jobs.selectors.attention import Raised
 from jobs.views.svg import sparkline
 from jobs.views.tiles import TREND
@@ -33,7 +33,7 @@ class Door:
 @dataclass(frozen=True)
 class Rule:
     """How a rule is said: `value` names the figure in its data, `chart` shows it over steps, and
-    `column` of the series is drawn beside it; empty where no column is."""
+    `column` of the steps' figures is drawn beside it; empty where none is."""
 
     words: str
     limit: str
@@ -46,42 +46,43 @@ class Rule:
 
 SILENT_SHARE = "silent share"
 TRENDS = {
-    "entropy": "Entropy per token",
-    "mismatch_kl": "Mismatch KL",
-    "effective_sample_size": "Effective sample size",
-    "ratio_clipped": "Share of clipped tokens",
-    "grad_norm": "Norm of the gradient",
+    "learning.entropy": "Entropy per token",
+    "learning.mismatch_kl": "Mismatch KL",
+    "learning.effective_sample_size": "Effective sample size",
+    "learning.ratio_clipped": "Share of clipped tokens",
+    "learning.grad_norm": "Norm of the gradient",
     SILENT_SHARE: "Share of groups without a signal",
-    "ungraded": "Ungraded attempts",
-    "validation_reward": "Validation reward",
-    "held_out": "Held-out score",
-    "tokens_mean": "Tokens per attempt",
+    "train.ungraded": "Ungraded attempts",
+    "validation.reward_mean": "Validation reward",
+    "validation.held_out_mean": "Held-out score",
+    "train.tokens_mean": "Tokens per attempt",
 }
-"""What each line beside an alarm draws; all but one are columns of the series."""
+"""What each line beside an alarm draws; all but one are figures of a step."""
 SILENT = {"split": "train", "flag": "no_signal"}
 HIGH = {"reward_from": "0.9"}
 RULES = {
     "entropy_collapse": Rule(
         "Entropy collapsed",
         f"below {figures.share(alarms.ENTROPY_SHARE)} of the first {alarms.WINDOW} trained steps",
-        "entropy", "reward", "entropy", "entropy",
+        "entropy", "reward", "entropy", "learning.entropy",
     ),
     "mismatch": Rule(
         "Sampler and trainer differ", f"above {readings.MISMATCH_WARN}", "mismatch_kl", "small",
-        "mismatch", "mismatch_kl",
+        "mismatch", "learning.mismatch_kl",
     ),
     "low_ess": Rule(
         "A few tokens decide the update", f"below {readings.SAMPLE_SIZE_LOW}",
-        "effective_sample_size", "reward", "entropy", "effective_sample_size",
+        "effective_sample_size", "reward", "entropy",
+        "learning.effective_sample_size",
     ),
     "clipped": Rule(
         "Many tokens are clipped", f"above {figures.share(readings.CLIPPED_SHARE)} of tokens",
-        "ratio_clipped", "share", "mismatch", "ratio_clipped",
+        "ratio_clipped", "share", "mismatch", "learning.ratio_clipped",
     ),
     "gradient_spike": Rule(
         "The gradient jumped",
         f"above {alarms.NORM_FACTOR:g} × the median of the last {alarms.WINDOW} steps",
-        "grad_norm", "reward", "entropy", "grad_norm",
+        "grad_norm", "reward", "entropy", "learning.grad_norm",
         (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "silent_groups": Rule(
@@ -100,7 +101,7 @@ RULES = {
     "ungraded": Rule(
         "Attempts without a reward",
         f"above {figures.share(readings.UNGRADED_SHARE)}, at least {readings.FEW_UNGRADED}",
-        "share", "share", "ungraded", "ungraded",
+        "share", "share", "ungraded", "train.ungraded",
         (Door("Ungraded attempts", {"split": "train", "flag": "ungraded"}),),
     ),
     "one_part": Rule(
@@ -114,12 +115,12 @@ RULES = {
     ),
     "reward_gap": Rule(
         "Train reward up, validation flat", f"validation change under {alarms.FLAT}",
-        "validation_change", "signed", "reward", "validation_reward",
+        "validation_change", "signed", "reward", "validation.reward_mean",
         (Door("High train rewards", {"split": "train", **HIGH}),),
     ),
     "held_out_gap": Rule(
         "Reward up, held-out grader flat", f"held-out change under {alarms.FLAT}",
-        "held_out_change", "signed", "reward", "held_out",
+        "held_out_change", "signed", "reward", "validation.held_out_mean",
         (
             Door("High rewards with a low held-out score", page="job-graders"),
             Door("all high rewards", {"split": "validation", **HIGH}),
@@ -128,7 +129,7 @@ RULES = {
     "length_up": Rule(
         "Longer answers, no better reward",
         f"above {alarms.LENGTH_FACTOR:g} × the first {alarms.WINDOW} steps",
-        "tokens_mean", "count", "tokens", "tokens_mean",
+        "tokens_mean", "count", "tokens", "train.tokens_mean",
         (Door("Longest attempts", {"split": "train", "sort": "-tokens"}),),
     ),
     "no_turn_scores": Rule(
@@ -158,17 +159,17 @@ class Alarm:
     trend: SafeString
 
 
-def attention(job: Job, raised: Sequence[Raised], columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows, and in how many rules they were looked for; `columns` as `job_series` gives."""
+def attention(job: Job, raised: Sequence[Raised], steps: Sequence[JobStep]) -> dict[str, Any]:
+    """The rows, and in how many rules they were looked for; `steps` are the newest ones."""
     return {
-        "alarms": [_alarm(job, each, columns) for each in raised],
+        "alarms": [_alarm(job, each, steps) for each in raised],
         "unseen": sum(not each.is_quiet for each in raised),
         "rules": list(RULES.values()),
         "checked": job.last_step if job.last_step > 0 else None,
     }
 
 
-def _alarm(job: Job, raised: Raised, columns: Mapping[str, Any]) -> Alarm:
+def _alarm(job: Job, raised: Raised, steps: Sequence[JobStep]) -> Alarm:
     rule = RULES[raised.code]
     value = raised.data.get(rule.value)
     return Alarm(
@@ -178,29 +179,30 @@ def _alarm(job: Job, raised: Raised, columns: Mapping[str, Any]) -> Alarm:
         limit=rule.limit,
         evidence=[(door.words, _address(job, raised, door)) for door in rule.doors],
         chart=rule.chart,
-        trend=_trend(rule, columns),
+        trend=_trend(rule, steps),
     )
 
 
-def _trend(rule: Rule, columns: Mapping[str, Any]) -> SafeString:
-    """A figure over the newest points, between its own least and largest."""
-    known = [value for value in _column(columns, rule.column) if value is not None][-TREND:]
+def _trend(rule: Rule, steps: Sequence[JobStep]) -> SafeString:
+    """A figure over the newest steps, between its own least and largest."""
+    found = [_figure(step.metrics, rule.column) for step in steps]
+    known = [value for value in found if value is not None][-TREND:]
     return sparkline(
         known,
         low=min(known, default=0.0),
         high=max(known, default=1.0),
-        label=f"{TRENDS.get(rule.column, '')}, the last {len(known)} points",
+        label=f"{TRENDS.get(rule.column, '')}, the last {len(known)} steps that tell it",
     )
 
 
-def _column(columns: Mapping[str, Any], name: str) -> Sequence[float | None]:
-    if name != SILENT_SHARE:
-        found: Sequence[float | None] = columns.get(name, [])
-        return found
-    counts = zip(
-        columns.get("groups_with_signal", []), columns.get("groups_total", []), strict=True
-    )
-    return [None if signal is None or not total else 1 - signal / total for signal, total in counts]
+def _figure(metrics: Mapping[str, Any], name: str) -> float | None:
+    if name == SILENT_SHARE:
+        groups = metrics.get("groups") or {}
+        total, signal = groups.get("total"), groups.get("with_signal")
+        return 1 - signal / total if total and signal is not None else None
+    group, _, key = name.partition(".")
+    value = (metrics.get(group) or {}).get(key)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _address(job: Job, raised: Raised, door: Door) -> str:

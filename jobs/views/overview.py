@@ -18,7 +18,7 @@ from hone.core.htmx import target, vary
 from hone.core.spreadsheets import cells
 from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview
-from jobs.selectors.attention import Told, job_told
+from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
 from jobs.selectors.growing import lead_series
 from jobs.selectors.leads import Lead, access_lead
@@ -216,13 +216,8 @@ def _numbers(request: HttpRequest, lead: Lead) -> dict[str, Any]:
 
 def _attention(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     told = job_told(lead.job, request.user)
-    return {**_frame(request, lead), "attention": _attention_of(lead, told)}
-
-
-def _attention_of(lead: Lead, told: Told) -> dict[str, Any]:
-    """The trends are of the whole job, wherever the page is zoomed to."""
-    columns = lead_series(lead, None, None) if told.alarms else {}
-    return attention(lead.job, told.alarms, columns)
+    steps = lead_steps(lead)[0] if told.alarms else []
+    return {**_frame(request, lead), "attention": attention(lead.job, told.alarms, steps)}
 
 
 def _strip(request: HttpRequest, lead: Lead) -> dict[str, Any]:
@@ -240,10 +235,11 @@ def _overview(request: HttpRequest, lead: Lead) -> dict[str, Any]:
     job, asked = lead.job, chart_asked(request)
     columns = lead_series(lead, asked.first, asked.last)
     told = job_told(job, request.user)
+    outcome = _outcome(request, lead)
     return {
-        **_outcome(request, lead),
+        **outcome,
         **_numbers(request, lead),
-        "attention": _attention_of(lead, told),
+        "attention": attention(job, told.alarms, outcome["overview"].steps),
         "strip": strip(job, columns, asked, told),
         "charts": shared(
             (*lead.state, job.status, "charts", asked.query),

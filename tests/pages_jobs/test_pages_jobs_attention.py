@@ -8,11 +8,10 @@ from django.test import Client
 from hone.accounts.models import AuditEntry, User
 from hone.core.errors import UserError
 from jobs.engine.alarms import ALARMS
-from jobs.models import AlarmSeen, Checkpoint, Job, JobEvent
+from jobs.models import AlarmSeen, Checkpoint, Job, JobEvent, JobStep
 from jobs.selectors.attention import Raised, kept_steps
-from jobs.selectors.series import job_series
 from jobs.services.alarms import alarm_see
-from jobs.views.attention import RULES, SILENT_SHARE, TRENDS, attention
+from jobs.views.attention import RULES, TRENDS, attention
 
 
 def fire(job: Job, code: str, step: int, **data: object) -> None:
@@ -77,24 +76,24 @@ def test_an_alarm_leads_to_the_very_attempts_that_made_it(
 
 def test_an_alarm_draws_its_figure_between_its_least_and_largest(running: Job) -> None:
     raised = Raised("mismatch", 1, 3, 1, "told", {"mismatch_kl": 0.3})
-    figures = {"mismatch_kl": [0.1, None, 0.2, 0.3]}
-    (alarm,) = attention(running, [raised], figures)["alarms"]
+    told = [{"learning": {"mismatch_kl": value}} for value in (0.1, None, 0.2, 0.3)]
+    (alarm,) = attention(running, [raised], [JobStep(metrics=each) for each in told])["alarms"]
     assert 'd="M0.0 20.0L48.0 10.0L96.0 0.0"' in alarm.trend
-    assert attention(running, [raised], {})["alarms"][0].trend == ""
+    assert attention(running, [raised], [])["alarms"][0].trend == ""
 
 
-def test_the_trend_of_each_rule_is_a_column_of_the_series(running: Job) -> None:
+def test_the_trend_of_each_rule_has_a_name() -> None:
     drawn = {rule.column for rule in RULES.values()} - {""}
     assert drawn == set(TRENDS)
-    assert drawn - {SILENT_SHARE} <= set(job_series(running))
 
 
 def test_groups_that_fall_silent_draw_a_rising_line(running: Job) -> None:
     raised = Raised("silent_groups", 1, 3, 1, "told", {"share": 1.0})
-    figures = {"groups_with_signal": [4, None, 2, 0], "groups_total": [4, None, 4, 4]}
-    (alarm,) = attention(running, [raised], figures)["alarms"]
+    told = [{"groups": {"with_signal": n, "total": 4}} for n in (4, 2, 0)]
+    steps = [JobStep(metrics=each) for each in ({}, *told)]
+    (alarm,) = attention(running, [raised], steps)["alarms"]
     assert 'd="M0.0 20.0L48.0 10.0L96.0 0.0"' in alarm.trend
-    assert "Share of groups without a signal, the last 3 points" in alarm.trend
+    assert "Share of groups without a signal, the last 3 steps" in alarm.trend
 
 
 def test_every_limit_is_said_though_none_fired(owner: Client, running: Job) -> None:
