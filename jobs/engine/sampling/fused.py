@@ -11,7 +11,6 @@ D head size, E width, V vocabulary, C columns.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -90,13 +89,6 @@ class _Product(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
-    def added_to(self, residual_NWE: Tensor, x: Tensor) -> Tensor:
-        """The product and what it is added to, in one pass over memory."""
-        if self.bias is not None:
-            return residual_NWE + self(x)
-        sum_: Tensor = torch.addmm(residual_NWE.flatten(0, 1), x.flatten(0, 1), self.weight.t())
-        return sum_.view(residual_NWE.shape)
-
 
 class _Layer(NamedTuple):
     before: Tensor
@@ -126,7 +118,6 @@ class FusedPass:
         self._kinds = kinds or ["full_attention"] * len(self._model.layers)
         self._cos_CD, self._sin_CD = _rotations(self._model.rotary_emb, capacity)
         self._layers: list[_Layer] = []
-        self._last = torch.zeros(0)
         self._vocabulary_VE = torch.zeros(0)
 
     def forget(self) -> None:
@@ -134,17 +125,16 @@ class FusedPass:
 
     def _fold(self) -> None:
         self._layers = [self._layer(each) for each in self._model.layers]
-        self._last = _scaled(self._model.norm.weight)
         self._vocabulary_VE = folded_weight(self._head)
 
     def _layer(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         return _Layer(
-            before=_scaled(layer.input_layernorm.weight),
+            before=layer.input_layernorm.weight,
             query_key_value=_stacked(attention.q_proj, attention.k_proj, attention.v_proj),
             head_norm_HD=self._head_norm(attention),
             out=_stacked(attention.o_proj),
-            after=_scaled(layer.post_attention_layernorm.weight),
+            after=layer.post_attention_layernorm.weight,
             gate_up=_stacked(mlp.gate_proj, mlp.up_proj),
             down=_stacked(mlp.down_proj),
         )
@@ -153,7 +143,7 @@ class FusedPass:
         if not hasattr(attention, "q_norm"):
             return None
         norms = (attention.q_norm.weight, self._queries), (attention.k_norm.weight, self._keys)
-        return torch.cat([_scaled(weight).expand(heads, -1) for weight, heads in norms])
+        return torch.cat([weight.expand(heads, -1) for weight, heads in norms])
 
     def feed(self, tokens_NW: Tensor, positions_NW: Tensor, cache: SlotCache, columns: int) -> None:
         self._hidden(tokens_NW, positions_NW, cache, columns, whole=False)
@@ -162,7 +152,7 @@ class FusedPass:
         self, tokens_NW: Tensor, positions_NW: Tensor, cache: SlotCache, columns: int
     ) -> Tensor:
         x_NWE = self._hidden(tokens_NW, positions_NW, cache, columns, whole=True)
-        return linear(self._normed(x_NWE[:, -1], self._last), self._vocabulary_VE)
+        return linear(self._normed(x_NWE[:, -1], self._model.norm.weight), self._vocabulary_VE)
 
     def _hidden(
         self,
@@ -187,9 +177,9 @@ class FusedPass:
                 break
             mask = masks[self._kinds[place]] if isinstance(masks, dict) else masks
             seen = _attention(query, keys, values, mask, split)
-            x_NWE = layer.out.added_to(x_NWE, seen.transpose(1, 2).flatten(2))
+            x_NWE = layer.out(seen.transpose(1, 2).flatten(2)).add_(x_NWE)
             gate, up = layer.gate_up(self._normed(x_NWE, layer.after)).chunk(2, dim=-1)
-            x_NWE = layer.down.added_to(x_NWE, self._act(gate).mul_(up))
+            x_NWE = layer.down(self._act(gate).mul_(up)).add_(x_NWE)
         return x_NWE
 
     def _heads(
@@ -203,7 +193,7 @@ class FusedPass:
         qk_NWHD = both[:, :, :turned]
         if layer.head_norm_HD is not None:
             qk_NWHD = self._normed(qk_NWHD, layer.head_norm_HD)
-        qk_NWHD = torch.addcmul(qk_NWHD * cos, qk_NWHD.roll(self._size // 2, -1), sin)
+        qk_NWHD = qk_NWHD * cos + qk_NWHD.roll(self._size // 2, -1) * sin
         return (
             qk_NWHD[:, :, : self._queries].transpose(1, 2),
             qk_NWHD[:, :, self._queries :].transpose(1, 2),
@@ -211,16 +201,8 @@ class FusedPass:
         )
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`weight` as `_scaled` gives it: of few rows each pass over memory counts."""
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = length.square_().add_(x.shape[-1] * self._epsilon).rsqrt_()
-        normed: Tensor = (x * scale).mul_(weight)
-        return normed
-
-
-def _scaled(weight: Tensor) -> Tensor:
-    """A norm's weight times √size: what is divided by then is the length, and not the mean."""
-    return weight * math.sqrt(weight.shape[-1])
+        scale = x.square().mean(-1, keepdim=True).add_(self._epsilon).rsqrt_()
+        return (x * scale).mul_(weight)
 
 
 class Split(NamedTuple):
