@@ -15,7 +15,7 @@ from jobs.engine import alarms, readings
 from jobs.models import Job, JobStep
 from jobs.selectors.attention import Raised
 from jobs.views.svg import sparkline
-from jobs.views.tiles import TREND
+from jobs.views.tiles import TREND, figure_of
 
 STORED = "@"
 """Begins the value of a filter that the alarm's own data tells."""
@@ -185,7 +185,7 @@ def _alarm(job: Job, raised: Raised, steps: Sequence[JobStep]) -> Alarm:
 
 def _trend(rule: Rule, steps: Sequence[JobStep]) -> SafeString:
     """A figure over the newest steps, between its own least and largest."""
-    found = [_figure(step.metrics, rule.column) for step in steps]
+    found = [_figure(step, rule.column) for step in steps]
     known = [value for value in found if value is not None][-TREND:]
     return sparkline(
         known,
@@ -195,14 +195,12 @@ def _trend(rule: Rule, steps: Sequence[JobStep]) -> SafeString:
     )
 
 
-def _figure(metrics: Mapping[str, Any], name: str) -> float | None:
+def _figure(step: JobStep, name: str) -> float | None:
     if name == SILENT_SHARE:
-        groups = metrics.get("groups") or {}
-        total, signal = groups.get("total"), groups.get("with_signal")
+        total, signal = (figure_of(step, "groups", key) for key in ("total", "with_signal"))
         return 1 - signal / total if total and signal is not None else None
     group, _, key = name.partition(".")
-    value = (metrics.get(group) or {}).get(key)
-    return float(value) if isinstance(value, int | float) else None
+    return figure_of(step, group, key)
 
 
 def _address(job: Job, raised: Raised, door: Door) -> str:

@@ -70,18 +70,23 @@ def job_pulse(request: MemberRequest, job_id: str) -> HttpResponse:
     before = since.split("~")
     is_new_state = before[1:3] != [mark.status, mark.wanted]
 
-    def made() -> Packed | None:
+    def made() -> str:
         lead = access_lead(request.user, job_id)
-        if not lead.job.trains:
-            return None
-        return Packed.page(_pulse(request, lead, mark, announce=is_new_state))
+        return _pulse(request, lead, mark, announce=is_new_state) if lead.job.trains else ""
 
-    # Of a job at work it is the same for everybody.
-    is_shared = mark.status == Status.RUNNING
-    found = for_all(request, job_id, mark, f"pulse {is_new_state}", made) if is_shared else made()
-    if found is None:
+    def packed() -> Packed:
+        return Packed.page(made())
+
+    body: str | bytes
+    if mark.status == Status.RUNNING:
+        # Of a job at work it is the same for everybody.
+        found = for_all(request, job_id, mark, f"pulse {is_new_state}", packed)
+        body, response = found.plain, found.answer(request)
+    else:
+        body = made()
+        response = HttpResponse(body)
+    if not body:
         return redirect(f"{home(access_job(request.user, job_id))}pulse/")
-    response = found.answer(request) if is_shared else HttpResponse(found.plain)
     events = ["job-step"] if before[0] != str(mark.step) else []
     if is_new_state:
         events.append("job-state")

@@ -90,7 +90,8 @@ def shown_tiles(tiles: Iterable[Tile], steps: Sequence[JobStep]) -> list[ShownTi
 
 def _shown(tile: Tile, steps: Sequence[JobStep]) -> ShownTile:
     source = _SOURCES[tile.title]
-    known = [value for step in steps if (value := _figure(step, source)) is not None][-TREND:]
+    found = (figure_of(step, source.group, source.key) for step in steps)
+    known = [value for value in found if value is not None][-TREND:]
     return ShownTile(
         title=tile.title,
         value=tile.value,
@@ -111,6 +112,7 @@ def _door(door: str, step: int | None) -> str:
     return door if step is None or door.startswith("#") else f"{door}&step={step}"
 
 
-def _figure(step: JobStep, source: _Source) -> Value:
-    value = (step.metrics.get(source.group) or {}).get(source.key)
+def figure_of(step: JobStep, group: str, key: str) -> Value:
+    """A number of the step's metrics; None where it is not told."""
+    value = (step.metrics.get(group) or {}).get(key)
     return float(value) if isinstance(value, int | float) else None
