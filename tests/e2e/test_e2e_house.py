@@ -71,6 +71,7 @@ def test_a_pasted_id_leads_to_its_page_and_a_word_to_what_is_named_so(
     page.keyboard.press("/")
     page.keyboard.type(house.trajectory.uid)
     page.keyboard.press("Enter")
+    page.wait_for_url("**/search/?q=*")
     expect(page.locator("main mark")).to_have_text(house.trajectory.uid)
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
