@@ -57,6 +57,7 @@ def test_the_list_is_filtered_searched_sorted_and_peeked_into(
     page.get_by_role("link", name=re.compile("^16 1$|^\\d+ 1$")).click()
     page.get_by_role("link", name="Tokens").click()
     expect(page.locator("th[aria-sort='descending']")).to_contain_text("Tokens")
+    page.wait_for_load_state()
     page.keyboard.press("o")
     expect(page.locator(".peek-row li")).to_have_count(2)
     page.keyboard.press("o")
@@ -89,6 +90,7 @@ def test_the_credit_of_a_turn_is_traced_to_the_stored_attribution(
     assert _clean(page) == []
     page.keyboard.press("v")
     page.locator("#inspector").focus()
+    page.wait_for_load_state()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#inspector")).to_contain_text("ratio 6.00 · A −0.55")
     expect(page).to_have_url(re.compile("view=tokens&turn=1&token=1&colour=advantage$"))
