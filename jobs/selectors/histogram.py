@@ -51,6 +51,7 @@ _BINS: tuple[tuple[str, float, float], ...] = (
     ("1", 1 - EDGE, 1 + EDGE),
     ("above 1", 1 + EDGE, 1e30),
 )
+_NUMBERED = tuple(enumerate(_BINS))
 _ONLY_IF_USED = frozenset({"below 0", "above 1"})
 
 
@@ -68,24 +69,20 @@ def reward_histogram(job: Job, filters: Filters) -> Histogram:
         rows = rows.filter(step__gte=oldest)
     chosen = Q(reward=None) if is_lane else _in_range(filters)
     found = rows.aggregate(
-        **{f"bin{at}": _upto(at) for at in range(len(_BINS))},
+        **{f"upto{at}": Count("pk", filter=Q(reward__lte=top)) for at, (*_, top) in _NUMBERED},
         ungraded=Count("pk", filter=Q(reward=None)),
         total=Count("pk", filter=chosen),
         groups=Count("group", filter=chosen, distinct=True),
         lane=Count("pk", filter=chosen & Q(reward=None)),
     )
+    counted = [found[f"upto{at}"] - (found[f"upto{at - 1}"] if at else 0) for at, _ in _NUMBERED]
     bins = tuple(
-        Bin(label, low, high, found[f"bin{at}"])
-        for at, (label, low, high) in enumerate(_BINS)
-        if found[f"bin{at}"] or label not in _ONLY_IF_USED
+        Bin(label, low, high, n)
+        for (label, low, high), n in zip(_BINS, counted, strict=True)
+        if n or label not in _ONLY_IF_USED
     )
     lane = Bin("ungraded", None, None, found["ungraded"])
     return Histogram((*bins, lane), oldest, found["total"], found["groups"], found["lane"])
-
-
-def _upto(at: int) -> Count:
-    above = Q(reward__gt=_BINS[at - 1][2]) if at else Q()
-    return Count("pk", filter=above & Q(reward__lte=_BINS[at][2]))
 
 
 def _in_range(filters: Filters) -> Q:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hone.accounts.requests import MemberRequest
@@ -75,6 +76,7 @@ class Line:
     """A row of the list."""
 
     trajectory: Trajectory
+    group_address: str
     stop: str
     flags: list[str]
     group_mean: float | None
@@ -102,6 +104,7 @@ def trajectory_list_page(request: MemberRequest, job_id: str) -> HttpResponse:
     is_filtered = any(request.GET.get(name) for name in form.fields if name != "sort")
     context = {
         **heading(request, job, "trajectories"),
+        "list_address": reverse("job-trajectories", args=[job.pk]),
         "form": form,
         "more_is_open": any(request.GET.get(name) for name in FOLDED),
         "folded": [form[name] for name in FOLDED],
@@ -113,7 +116,7 @@ def trajectory_list_page(request: MemberRequest, job_id: str) -> HttpResponse:
         "in_group_order": address(request.GET, sort=None),
         "graded_only": filters.sort.endswith("reward"),
         "ungraded_address": address(request.GET, sort=None, flag="ungraded"),
-        "lines": _lines(page.rows, filters, group_means(page.rows)),
+        "lines": _lines(job, page.rows, filters, group_means(page.rows)),
         "known_parts": sorted({name for row in page.rows for name in row.parts}),
         "known_tools": sorted({name for row in page.rows for name in row.tools}),
         "newer": page.before and f"{here}&before={page.before}",
@@ -158,16 +161,23 @@ def trajectory_peek(request: MemberRequest, job_id: str, trajectory_id: int) -> 
 
 
 def _lines(
-    rows: Sequence[Trajectory], filters: Filters, means: dict[GroupKey, float | None]
+    job: Job,
+    rows: Sequence[Trajectory],
+    filters: Filters,
+    means: dict[GroupKey, float | None],
 ) -> list[Line]:
     lines: list[Line] = []
     words = words_of(filters.text)
     before: GroupKey | None = None
+    addresses = {
+        name: reverse("job-group", args=[job.pk, name]) for name in {row.group_id for row in rows}
+    }
     for row in rows:
         group = (row.step, row.split, row.group)
         lines.append(
             Line(
                 trajectory=row,
+                group_address=addresses[row.group_id],
                 stop=STOP_WORDS.get(row.stop, row.stop),
                 flags=[FLAG_WORDS.get(flag, flag) for flag in row.flags],
                 group_mean=means.get(group),

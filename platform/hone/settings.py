@@ -156,6 +156,7 @@ TEMPLATES = [
             "libraries": {
                 "figures": "hone.core.figures",
                 "assets": "hone.core.assets",
+                "compiled": "hone.core.rendering",
                 "workbench": "jobs.workbench.tags",
             },
             "loaders": [
@@ -165,7 +166,14 @@ TEMPLATES = [
                 )
             ],
         },
-    }
+    },
+    {
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "NAME": "compiled",
+        "DIRS": [_bundled("templates")],
+        "APP_DIRS": False,
+        "OPTIONS": {"environment": "hone.core.rendering.environment"},
+    },
 ]
 
 FORM_RENDERER = "hone.core.rendering.OwnTemplates"

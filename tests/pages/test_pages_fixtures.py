@@ -108,7 +108,7 @@ def test_the_sample_of_the_editor_is_asked_for_its_score(owner: Client, things: 
     typed = {"do": "keep", "output_text": "Rome <b>", "output_tools": "", "item": '{"answer": 1}'}
     page = owner.post(f"/graders/{things.grader.pk}/fixtures/new/", typed).content.decode()
     assert "Rome &lt;b&gt;</textarea>" in page
-    assert "{&quot;answer&quot;: 1}" in page
+    assert "{&#34;answer&#34;: 1}" in page
     assert "This is empty" not in page
     assert things.grader.fixtures.count() == 1
 

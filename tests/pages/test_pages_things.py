@@ -247,7 +247,7 @@ def tool_form(url: str, **more: str) -> dict[str, str]:
 def test_a_tool_is_registered_and_called(member: Client, tool_url: str) -> None:
     member.post("/tools/new/", tool_form(tool_url))
     path = f"/tools/{Tool.objects.get().pk}/"
-    assert "&quot;id&quot;: 1" in member.get(path).content.decode()
+    assert "&#34;id&#34;: 1" in member.get(path).content.decode()
     call = {"arguments": '{"id": 5512}', "item": '{"row": 3}'}
     page = member.post(f"{path}call/", call).content.decode()
     assert "Answered." in page
@@ -269,7 +269,7 @@ def test_arguments_that_are_no_json_keep_their_text(member: Client, things: Thin
     form = {"arguments": '{"id": ', "item": "[]"}
     page = member.post(f"/tools/{things.tool.pk}/call/", form).content.decode()
     assert "problem" in page
-    assert "{&quot;id&quot;: " in page
+    assert "{&#34;id&#34;: " in page
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_the_second_of_two_savers_keeps_the_text_and_saves_on_top(
     member.post(path, {**form, "spec": json.dumps(theirs)})
     page = member.post(path, {**form, "spec": json.dumps(mine)}).content.decode()
     assert "while you edited v1" in page
-    assert "&quot;ne&quot;" in page
+    assert "&#34;ne&#34;" in page
     assert 'name="edited" value="2"' in page
     assert things.grader.versions.count() == 2
 

@@ -75,11 +75,11 @@ def test_what_is_asked_wrong_is_named(
 def test_a_draft_comes_from_the_editor_unsaved(owner: Client, job: Job) -> None:
     source = 'def grade(sample, item):\r\n    return 1.0  # "</textarea>'
     page = owner.post("/workbench/new/", {"do": "draft", "source": source}).content.decode()
-    assert "&quot;type&quot;: &quot;python&quot;" in page
-    assert r"return 1.0  # \&quot;&lt;/textarea&gt;" in page
+    assert "&#34;type&#34;: &#34;python&#34;" in page
+    assert r"return 1.0  # \&#34;&lt;/textarea&gt;" in page
     assert '<option value="draft" selected>' in page
     page = owner.post("/workbench/new/", {"do": "draft", "spec": '{"type": "x"}'}).content.decode()
-    assert "{&quot;type&quot;: &quot;x&quot;}" in page
+    assert "{&#34;type&#34;: &#34;x&#34;}" in page
     assert (GraderVersion.objects.count(), Comparison.objects.count()) == (1, 0)
 
 
