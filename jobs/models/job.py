@@ -14,6 +14,9 @@ from hone.core.ordered_json import OrderedJSONField
 from jobs.models.base_model import BaseModel
 from jobs.models.states import FINAL, LEADING, OPEN, Stateful, Status
 
+MOST_NEWEST = 400
+"""Steps that are looked at to know how far back a number of trajectories reaches."""
+
 
 def job_id() -> str:
     return new_id("ftjob")
@@ -114,6 +117,17 @@ class Job(Stateful):
     def leading_run_id(self) -> str:
         """The run whose trajectories are the job's: it has one, the same one, from its creation."""
         return str(self.runs.values_list("pk", flat=True).get(kind__in=LEADING))
+
+    @cached_property
+    def newest_rollouts(self) -> list[tuple[int, int]]:
+        """The newest `MOST_NEWEST` steps, newest first, and how many rollouts each made."""
+        return self.rollouts_until(None)
+
+    def rollouts_until(self, step: int | None) -> list[tuple[int, int]]:
+        """As `newest_rollouts`, from that step down."""
+        asked = {"usage__isnull": False} if step is None else {"usage__step__lte": step}
+        steps = self.runs.filter(pk=self.leading_run_id, **asked).order_by("-usage__step")
+        return list(steps.values_list("usage__step", "usage__rollouts")[:MOST_NEWEST])
 
     @property
     def origin(self) -> str:

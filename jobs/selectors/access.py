@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.http import Http404
 
 from hone.accounts.models import Organisation, User
 from hone.accounts.selectors import Need, access_row, is_plausible, may
 from jobs.models import (
+    LEADING,
     BaseModel,
     BaseModelStatus,
     Checkpoint,
@@ -23,9 +24,10 @@ from jobs.models import (
 
 
 def access_job(user: User | AnonymousUser, job_id: object, *, need: Need = "read") -> Job:
-    """The job, if the user may `need` it."""
+    """The job, if the user may `need` it; its `leading_run_id` is read with it."""
     rows = Job.objects.select_related("organisation", "base_model", "created_by", "adapter")
-    return access_row(rows, user, job_id, need=need)
+    leading = Run.objects.filter(job=OuterRef("pk"), kind__in=LEADING).values("pk")
+    return access_row(rows.annotate(**{"leading_run_id": leading}), user, job_id, need=need)
 
 
 def access_jobs(user: User | AnonymousUser, job_ids: Collection[str]) -> dict[str, Job]:

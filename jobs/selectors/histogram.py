@@ -62,10 +62,10 @@ def reward_histogram(job: Job, filters: Filters) -> Histogram:
     wide = replace(
         filters, reward_from=None, reward_to=None, sort="", flag="" if is_lane else filters.flag
     )
-    rows = trajectory_rows(run_id, wide)
+    rows = trajectory_rows(run_id, wide, one_by_one=True)
     oldest = 0
     if filters.step is None and not filters.group:
-        oldest = newest_steps(run_id, MOST_COUNTED)
+        oldest = newest_steps(job, MOST_COUNTED)
         rows = rows.filter(step__gte=oldest)
     chosen = Q(reward=None) if is_lane else _in_range(filters)
     found = rows.aggregate(

@@ -15,16 +15,17 @@ from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
 
-from jobs.models import Job, Trajectory, Usage
-from jobs.selectors.fulltext import with_labels, with_words
+from jobs.models import Job, Trajectory
+from jobs.models.job import MOST_NEWEST
+from jobs.selectors.fulltext import about, with_labels, with_words
 
 PAGE = 50
 MOST_LOOKED_THROUGH = 15_000
 """Rows that one page reads where it goes window by window."""
 FEW = 5_000
 """Rows that are sorted as they are, in any order."""
-MOST_STEPS = 400
-"""Of one window."""
+MANY = 4 * FEW
+"""Expected rows that need not be counted to know that they are not few."""
 ORDERS: dict[str, tuple[str, ...]] = {
     "": ("-step", "pk"),
     "reward": ("reward", "pk"),
@@ -106,7 +107,7 @@ def trajectory_list(
     `until`: the newest step of the window to look through.
     """
     run_id = leading_run(job)
-    rows, back, count = _narrowed(run_id, filters, until)
+    rows, back, count = _narrowed(job, filters, until)
     order = ORDERS[filters.sort]
     if not filters.text:
         rows = rows.defer("excerpt")
@@ -128,23 +129,36 @@ def trajectory_list(
 
 
 def _narrowed(
-    run_id: str, filters: Filters, until: int | None
+    job: Job, filters: Filters, until: int | None
 ) -> tuple[QuerySet[Trajectory], int | None, int | None]:
     """Rows that can be put in any order, the oldest step of their window, how many there are."""
+    run_id = leading_run(job)
     rows = trajectory_rows(run_id, filters)
     if filters.is_scoped or not filters.is_selective:
         return rows, None, None
-    if not filters.part:
+    oldest = _window(job, until, MOST_LOOKED_THROUGH)
+    window = trajectory_rows(run_id, filters, one_by_one=True).filter(step__gte=oldest)
+    if until is not None:
+        window = window.filter(step__lte=until)
+    if not filters.part and not _are_surely_many(rows, window):
         ids = list(rows.values_list("pk", flat=True)[: FEW + 1])
         if len(ids) <= FEW:
             return Trajectory.objects.filter(pk__in=ids), None, len(ids)
-    oldest = _window(run_id, until, MOST_LOOKED_THROUGH)
-    rows = rows.filter(step__gte=oldest)
-    return (rows if until is None else rows.filter(step__lte=until)), oldest or None, None
+    return window, oldest or None, None
 
 
-def trajectory_rows(run_id: str, filters: Filters) -> QuerySet[Trajectory]:
-    """The trajectories that the filters leave, in no order. An order by reward has the graded."""
+def _are_surely_many(rows: QuerySet[Trajectory], window: QuerySet[Trajectory]) -> bool:
+    """Whether that is known without counting: statistics may err, so the window must be full."""
+    return about(rows) >= MANY and len(window.values_list("pk", flat=True)[:PAGE]) == PAGE
+
+
+def trajectory_rows(
+    run_id: str, filters: Filters, *, one_by_one: bool = False
+) -> QuerySet[Trajectory]:
+    """The trajectories that the filters leave, in no order. An order by reward has the graded.
+
+    `one_by_one`: the caller narrows them to a few steps, and each of these rows is looked at.
+    """
     exact = {
         "step": filters.step,
         "split": filters.split or None,
@@ -160,29 +174,27 @@ def trajectory_rows(run_id: str, filters: Filters) -> QuerySet[Trajectory]:
         run_id=run_id, **{name: value for name, value in exact.items() if value is not None}
     )
     flag = "" if filters.flag == "ungraded" else filters.flag
-    rows = with_labels(rows, flag=flag, tool=filters.tool, stop=filters.stop)
+    labels = {"flag": flag, "tool": filters.tool, "stop": filters.stop}
+    rows = with_labels(rows, **labels, one_by_one=one_by_one)
     if filters.part:
         rows = _with_part(rows, filters)
-    return with_words(rows, filters.text) if filters.text else rows
+    return with_words(rows, filters.text, one_by_one=one_by_one) if filters.text else rows
 
 
-def newest_steps(run_id: str, most: int) -> int:
+def newest_steps(job: Job, most: int) -> int:
     """The oldest step so that no more than `most` trajectories are as new, at least one step's."""
-    return _window(run_id, None, most)
+    return _window(job, None, most)
 
 
-def _window(run_id: str, until: int | None, most: int) -> int:
-    steps = Usage.objects.filter(run_id=run_id)
-    if until is not None:
-        steps = steps.filter(step__lte=until)
+def _window(job: Job, until: int | None, most: int) -> int:
+    made_by_step = job.newest_rollouts if until is None else job.rollouts_until(until)
     seen, oldest = 0, None
-    made_by_step = list(steps.order_by("-step").values_list("step", "rollouts")[:MOST_STEPS])
     for step, made in made_by_step:
         seen += made
         if seen > most and oldest is not None:
             return oldest
         oldest = step
-    return oldest if oldest is not None and len(made_by_step) == MOST_STEPS else 0
+    return oldest if oldest is not None and len(made_by_step) == MOST_NEWEST else 0
 
 
 def _with_part(rows: QuerySet[Trajectory], filters: Filters) -> QuerySet[Trajectory]:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs.models import Job, Trajectory
 from jobs.selectors import Filters, trajectories, trajectory_list
 from jobs.selectors.histogram import reward_histogram
+from jobs.selectors.trajectories import trajectory_rows
 from jobs.services.lease import Lease
 from jobs.views.excerpts import Piece, snippet
 
@@ -116,6 +117,25 @@ def test_where_many_match_the_newest_steps_are_looked_through_first(
 
 def _steps(page: str) -> list[str]:
     return re.findall(r'row-link.*?</th>\s*<td class="num">(\d+)</td>', page, re.S)
+
+
+def test_what_the_database_expects_to_be_many_is_counted_where_the_window_is_not_full(
+    running: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trajectories, "MANY", 0)
+    rare = trajectory_list(running, Filters(flag="looped"))
+    assert (rare.found, len(rare.rows), rare.looked_back_to) == (6, 6, None)
+    monkeypatch.setattr(trajectories, "PAGE", 6)
+    common = trajectory_list(running, Filters(flag="looped"))
+    assert (common.found, len(common.rows)) == (None, 6)
+
+
+def test_each_row_of_a_window_is_held_to_the_same_words_and_labels(running: Job) -> None:
+    by_index = Filters(text="lookup", tool="lookup_order", flag="looped")
+    for filters in (by_index, Filters(text="nobodysaidthis"), Filters(stop="tool_loop")):
+        rows = trajectory_rows(running.leading_run_id, filters)
+        each = trajectory_rows(running.leading_run_id, filters, one_by_one=True)
+        assert set(rows) == set(each)
 
 
 def test_few_matches_are_counted_and_all_there(running: Job) -> None:
