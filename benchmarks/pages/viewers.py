@@ -15,6 +15,8 @@ from random import Random
 from benchmarks.pages.browser import Answer, Browser, Panel, Parts, newest_step
 
 EVERY_S = 1.5
+PACES = (0.85, 1.15)
+"""What `static/js/live.js` draws a page's pace from."""
 THROTTLE_S = 3.0
 
 
@@ -50,6 +52,9 @@ class Viewer:
     fetched: dict[str, float] = field(default_factory=dict)
     parts: Parts = field(default_factory=Parts)
 
+    pace: float = 1.0
+    """Times `EVERY_S`, as the page's script draws it."""
+
     def watch(self, stop: threading.Event, delay_s: float) -> None:
         stop.wait(delay_s)
         opened = self.browser.get(self.page)
@@ -57,17 +62,19 @@ class Viewer:
         wrong = "" if opened.status == 200 and self.parts.poller else "no live page"
         self.seen.add("overview, opened by a viewer", opened, wrong)
         self._curves(after=-1)
-        while not stop.wait(EVERY_S):
-            self._poll()
+        asked = time.monotonic()
+        while not stop.wait(max(0.0, asked + EVERY_S * self.pace - time.monotonic())):
+            asked = self._poll()
 
-    def _poll(self) -> None:
+    def _poll(self) -> float:
+        """When the page's clock began to run for its next question: with this answer."""
         poller = self.parts.poller
         if not poller:
-            return
+            return time.monotonic()
         answer = self.browser.get(poller, HX_Request="true", HX_Target="pulse")
         if answer.status == 204:
             self.seen.add("pulse without news", answer, "")
-            return
+            return answer.at
         fresh = Parts(answer.text)
         wrong = "" if answer.status == 200 and fresh.poller else "no poller in the news"
         self.seen.add("pulse with news", answer, wrong)
@@ -82,6 +89,7 @@ class Viewer:
                 self._once(panel.id, partial(self._panel, panel))
         if "job-step" in events:
             curves.join()
+        return answer.at
 
     def _once(self, name: str, fetch: Callable[[], None]) -> None:
         """At most every three seconds, as `throttle:3s` says."""
@@ -125,7 +133,7 @@ class Audience:
         seen, rng = Seen(), Random(0)
         threads = [
             threading.Thread(
-                target=Viewer(number, *self._browsers(session), self.page, seen).watch,
+                target=self._viewer(number, session, seen, rng.uniform(*PACES)).watch,
                 args=(stop, rng.uniform(0, 2 * EVERY_S)),
             )
             for number, session in enumerate(self.sessions)
@@ -136,5 +144,6 @@ class Audience:
             thread.join()
         return seen
 
-    def _browsers(self, session: str) -> tuple[Browser, Browser]:
-        return Browser(self.port, session), Browser(self.port, session)
+    def _viewer(self, number: int, session: str, seen: Seen, pace: float) -> Viewer:
+        browsers = Browser(self.port, session), Browser(self.port, session)
+        return Viewer(number, *browsers, self.page, seen, pace=pace)

@@ -16,6 +16,15 @@
     document.getElementById("status")?.append(line);
   };
 
+  // Pages that ask at the same pace fall into step, since the server answers those of a crowd one
+  // after the other; each page has a pace of its own, so that they do not all come at once.
+  const pace = 0.85 + 0.3 * Math.random();
+  document.addEventListener("htmx:beforeProcessNode", ({ target }) => {
+    if (!polls(target)) return;
+    const own = (_, number, unit) => `every ${Math.round(number * (unit === "s" ? 1000 : 1) * pace)}ms`;
+    target.setAttribute("hx-trigger", target.getAttribute("hx-trigger").replace(/every ([\d.]+)(m?s)/, own));
+  });
+
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (polls(event.detail.elt) && (stopped || document.hidden)) event.preventDefault();
   });
