@@ -148,8 +148,10 @@ def test_the_calculator_calculates(expression: str, value: str) -> None:
         "1;2",
         "\x00",
         "9//2",
+        "1or 2",
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_is_no_arithmetic_is_a_mistake(expression: str) -> None:
     with pytest.raises(ToolMistake, match="cannot calculate"):
         calculate(None, expression)

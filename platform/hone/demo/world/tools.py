@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 from hone.demo.world.company import Company
 
 LONGEST_EXPRESSION = 60
+_ARITHMETIC = re.compile(r"[\d.eE+\-*/()\s]*", re.ASCII)
+"""Of other text Python's parser prints warnings."""
 
 
 class ToolMistake(Exception):
@@ -56,6 +59,8 @@ def calculate(company: Company | None, expression: str) -> str:
     if len(expression) > LONGEST_EXPRESSION:
         raise ToolMistake(f"the expression is longer than {LONGEST_EXPRESSION} characters")
     try:
+        if not _ARITHMETIC.fullmatch(expression):
+            raise ValueError("not arithmetic")
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError) as error:
         raise ToolMistake(f"cannot calculate {expression.strip()[:40]}") from error
