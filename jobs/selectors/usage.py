@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from hone.accounts.models import Organisation
@@ -81,8 +81,13 @@ class Storage:
 
 def job_sums(job: Job) -> Sums:
     """What all runs of a job took up to now; one query."""
+    return sums_of(Usage.objects.filter(run__job=job))
+
+
+def sums_of(steps: QuerySet[Usage]) -> Sums:
+    """What these steps took together; one query."""
     return Sums(
-        **Usage.objects.filter(run__job=job).aggregate(
+        **steps.aggregate(
             steps=Count("pk"),
             **{
                 name: Sum(name, default=0)

@@ -20,7 +20,7 @@ from jobs.models import Job, Status
 from jobs.selectors import access_job, job_overview
 from jobs.selectors.attention import job_told
 from jobs.selectors.browse import job_steps
-from jobs.selectors.growing import lead_series
+from jobs.selectors.growing import lead_series, lead_sums
 from jobs.selectors.leads import Lead, access_lead
 from jobs.selectors.marks import Mark, access_mark, settled
 from jobs.selectors.overview import lead_steps
@@ -203,7 +203,7 @@ def _spent(lead: Lead) -> Sums:
     """Of a job at work that of its newest step: whoever watches need not have it added up anew."""
     if lead.job.status != Status.RUNNING:
         return job_sums(lead.job)
-    return shared((*lead.state, "spent"), lambda: job_sums(lead.job))
+    return lead_sums(lead)
 
 
 def _outcome(request: HttpRequest, lead: Lead) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job, JobStep, Run
-from jobs.selectors.growing import grown, lead_series
+from jobs.models import Job, JobStep, Run, Usage
+from jobs.selectors.growing import grown, lead_series, lead_sums
 from jobs.selectors.leads import lead_of
 from jobs.selectors.series import job_series
+from jobs.selectors.usage import job_sums
 from jobs.services.rollup import rollup_steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,3 +95,32 @@ def test_another_epoch_begins_anew(make_job) -> None:
     Run.objects.filter(job=job).update(epoch=2)
     JobStep.objects.filter(run__job=job, step=1).update(metrics={"train": {"reward_mean": 0.5}})
     assert lead_series(lead_of(job), None, None)["train_reward"][1] == 0.5
+
+
+def take(job: Job, step: int, kind: str = "train", **figures: Any) -> None:
+    run, _ = Run.objects.get_or_create(job=job, kind=kind)
+    Usage.objects.create(run=run, step=step, seconds=2.0 + step, **figures)
+
+
+def test_what_a_job_took_grows_step_by_step_and_by_what_is_measured_on_demand(make_job) -> None:
+    job = make_job()
+    for step in range(4):
+        take(job, step, sampled_tokens=100, judge_calls=step)
+        commit(job, step)
+        assert lead_sums(lead_of(job)) == job_sums(job)
+    take(job, 0, kind="replay", judge_calls=7)
+    assert lead_sums(lead_of(job)) == job_sums(job)
+    assert lead_sums(lead_of(job)).judge_calls == 0 + 1 + 2 + 3 + 7
+
+
+def test_who_saw_an_earlier_step_adds_none_twice(make_job) -> None:
+    job, leads = make_job(), []
+    for step in range(3):
+        take(job, step)
+        commit(job, step)
+        leads.append(lead_of(job))
+    assert lead_sums(leads[2]).seconds == 2.0 + 3.0 + 4.0
+    assert lead_sums(leads[1]).seconds == 2.0 + 3.0
+    take(job, 3)
+    commit(job, 3)
+    assert lead_sums(lead_of(job)).seconds == 2.0 + 3.0 + 4.0 + 5.0
