@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
@@ -32,6 +33,7 @@ class JobLine:
     """A row of the list."""
 
     job: Job
+    address: str
     badge: Badge
     change: float | None
     trend: SafeString
@@ -104,6 +106,7 @@ def _lines(request: HttpRequest, jobs: list[Job]) -> dict[str, object]:
     lines = [
         JobLine(
             job=job,
+            address=reverse("job", args=[job.pk]),
             badge=job_badge(job),
             change=_change(job),
             trend=sparkline(
