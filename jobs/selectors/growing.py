@@ -6,10 +6,7 @@ point or adds one. All others stay as they were read, and so does what earlier s
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any
 
 from jobs.models import Job, Run, Usage
 from jobs.selectors.leads import Lead
@@ -21,56 +18,33 @@ from jobs.selectors.series import (
     points_in,
     view_of,
 )
-from jobs.selectors.shared import shared
+from jobs.selectors.shared import growing
 from jobs.selectors.usage import Sums, sums_of
 
-T = TypeVar("T")
 Columns = dict[str, Any]
-
-MOST_KEPT = 32
-_before: OrderedDict[Hashable, Any] = OrderedDict()
-_guard = threading.Lock()
 
 
 def lead_series(lead: Lead, first: int | None, last: int | None) -> Columns:
     """As `job_series`, made once for all viewers; nobody may change it."""
 
-    def made(before: Columns | None) -> Columns:
+    def made(before: Columns | None, _: int) -> Columns:
         columns = grown(before, lead.job, first, last) if before else None
         return columns or job_series(lead.job, first=first, last=last)
 
-    return _growing(lead, ("series", first, last), made)
+    return growing(lead.state, ("series", first, last), made)
 
 
 def lead_sums(lead: Lead) -> Sums:
     """As `job_sums`, made once for all viewers."""
-    step = lead.run.last_step
 
-    def made(before: tuple[int, Sums] | None) -> tuple[int, Sums]:
+    def made(before: tuple[int, Sums] | None, step: int) -> tuple[int, Sums]:
         seen, sums = before if before and before[0] <= step else (-1, Sums())
         return step, sums + sums_of(lead.run.usage.filter(step__gt=seen, step__lte=step))
 
-    _, sums = _growing(lead, ("sums",), made)
+    _, sums = growing(lead.state, ("sums",), made)
     # Turns are measured on demand, and step by step, by runs that are not the job's own.
     others = Run.objects.filter(job=lead.job).exclude(pk=lead.run.pk)
     return sums + sums_of(Usage.objects.filter(run__in=others))
-
-
-def _growing(lead: Lead, what: tuple[Hashable, ...], make: Callable[[T | None], T]) -> T:
-    """What `make` gives for the newest step; it is told what it gave for an earlier one."""
-    # Whoever takes the run over begins another epoch, and with it everything is read anew.
-    key = (lead.run.pk, lead.run.epoch, *what)
-
-    def made() -> T:
-        value = make(_before.get(key))
-        with _guard:
-            _before[key] = value
-            _before.move_to_end(key)
-            if len(_before) > MOST_KEPT:
-                _before.popitem(last=False)
-        return value
-
-    return shared((*lead.state, *what), made)
 
 
 def grown(before: Columns, job: Job, first: int | None, last: int | None) -> Columns | None:

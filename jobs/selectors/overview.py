@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from django.db.models import Q, Subquery
+from django.db.models import Q, QuerySet, Subquery
 
 from hone.core import figures
 from jobs.models import Job, JobStep, Run, Status, StepBucket, Trajectory
 from jobs.selectors.forecast import TimeLeft, step_seconds, time_left
 from jobs.selectors.leads import Lead
 from jobs.selectors.rollup import SIZES
-from jobs.selectors.shared import shared
+from jobs.selectors.shared import growing, shared
 from jobs.selectors.waits import Kept, Pause, Queue, kept_of, pause_of, queue_of, with_halt
 from jobs.workbench.measures import Estimate, paired_difference
 
@@ -83,13 +83,22 @@ def job_overview(lead: Lead, *, focus: int | None = None) -> Overview:
 
 
 def lead_steps(lead: Lead, focus: int | None = None) -> tuple[list[JobStep], JobStep | None]:
-    """The steps that the figures are made of, and the step `focus`."""
-    return shared((*lead.state, "steps", focus), lambda: _steps(lead.run, focus))
-
-
-def _steps(run: Run, focus: int | None) -> tuple[list[JobStep], JobStep | None]:
     """The newest steps, oldest first, after the base model's and the last evaluated one; and the
-    step `focus`. One query, however many steps there are."""
+    step `focus`."""
+
+    def made(before: list[JobStep] | None, newest: int) -> list[JobStep]:
+        found = _grown(lead.run, before, newest) if before else None
+        return found or _told(list(_wanted(lead.run)))
+
+    steps = growing(lead.state, ("steps",), made)
+    at_hand = {step.step: step for step in steps}
+    if focus is None or focus in at_hand:
+        return steps, at_hand.get(focus) if focus is not None else None
+    return steps, JobStep.objects.filter(run=lead.run, step=focus).first()
+
+
+def _wanted(run: Run) -> QuerySet[JobStep]:
+    """One query, however many steps there are."""
     evaluated = StepBucket.objects.filter(
         run=run, size=SIZES[0], validation_reward__isnull=False
     ).order_by("-first")
@@ -98,15 +107,25 @@ def _steps(run: Run, focus: int | None) -> tuple[list[JobStep], JobStep | None]:
         step__gte=Subquery(evaluated.values("first")[:1]),
         step__lte=Subquery(evaluated.values("last")[:1]),
     )
-    if focus is not None:
-        wanted |= Q(step=focus)
-    found = list(JobStep.objects.filter(wanted, run=run).order_by("step"))
+    return JobStep.objects.filter(wanted, run=run).order_by("step")
+
+
+def _grown(run: Run, before: list[JobStep], newest: int) -> list[JobStep] | None:
+    """With the steps after those of `before`; None where these reach further."""
+    seen = before[-1].step
+    if seen > newest:
+        return None
+    fresh = JobStep.objects.filter(run=run, step__gt=seen, step__lte=newest)
+    return _told([*before, *fresh.order_by("step")])
+
+
+def _told(found: list[JobStep]) -> list[JobStep]:
+    """What of the steps the page tells of; those that it told of before are among them."""
     newest, older = found[-NEWEST:], found[:-NEWEST]
     kept = [step for step in older if step.step == 0]
     if not any(step.metrics.get("validation") for step in newest):
         kept += [step for step in older if step.step and step.metrics.get("validation")][-1:]
-    shown = next((step for step in found if step.step == focus), None)
-    return [*kept, *newest], shown
+    return [*kept, *newest]
 
 
 def _signal_counts(run: Run, steps: list[JobStep]) -> tuple[int, int]:

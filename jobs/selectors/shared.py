@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 MOST_KEPT = 32
 """A long job's points take about 1 MB."""
+State = tuple[str, int, int]
+"""A run, the epoch of who holds it, and its newest step."""
 
 
 @dataclass
@@ -27,6 +29,8 @@ class _Made:
     value: Any = None
 
 
+_before: OrderedDict[Hashable, Any] = OrderedDict()
+"""What grows, by the run and all but its newest step."""
 _kept: OrderedDict[Hashable, _Made] = OrderedDict()
 _guard = threading.Lock()
 
@@ -44,3 +48,21 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
             made.is_there = True
         value: T = made.value
         return value
+
+
+def growing(state: State, what: tuple[Hashable, ...], make: Callable[[T | None, int], T]) -> T:
+    """As `shared`, of a run's steps: `make` is told what it gave for an earlier state, and the
+    newest step. What it gave may be of a later one, where somebody still sees an earlier one."""
+    # Whoever takes the run over begins another epoch, and with it everything is read anew.
+    key = (*state[:2], *what)
+
+    def made() -> T:
+        value = make(_before.get(key), state[2])
+        with _guard:
+            _before[key] = value
+            _before.move_to_end(key)
+            if len(_before) > MOST_KEPT:
+                _before.popitem(last=False)
+        return value
+
+    return shared((*state, *what), made)

@@ -9,6 +9,7 @@ import pytest
 from jobs.models import Job, JobStep, Run, Usage
 from jobs.selectors.growing import grown, lead_series, lead_sums
 from jobs.selectors.leads import lead_of
+from jobs.selectors.overview import lead_steps
 from jobs.selectors.series import job_series
 from jobs.selectors.usage import job_sums
 from jobs.services.rollup import rollup_steps
@@ -124,3 +125,32 @@ def test_who_saw_an_earlier_step_adds_none_twice(make_job) -> None:
     take(job, 3)
     commit(job, 3)
     assert lead_sums(lead_of(job)).seconds == 2.0 + 3.0 + 4.0 + 5.0
+
+
+def test_the_steps_of_the_tiles_grow_into_those_that_are_read_anew(
+    make_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.selectors.overview.NEWEST", 3)
+    job, told = make_job(), []
+    for step in range(12):
+        commit(job, step)
+        grown_steps, _ = lead_steps(lead_of(job))
+        told.append([each.step for each in grown_steps])
+    assert told[:4] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    assert told[4:9] == [[0, 2, 3, 4], [0, 3, 4, 5], [0, 4, 5, 6], [0, 5, 6, 7], [0, 5, 6, 7, 8]]
+    # Evaluated were 0, 5 and 10: where the newest have none, the last one stays.
+    assert told[9:] == [[0, 5, 7, 8, 9], [0, 8, 9, 10], [0, 9, 10, 11]]
+    Run.objects.filter(job=job).update(epoch=2)
+    anew, _ = lead_steps(lead_of(job))
+    assert [(each.step, each.metrics) for each in anew] == [
+        (each.step, each.metrics) for each in grown_steps
+    ]
+
+
+def test_a_step_in_focus_is_found_among_them_or_read(make_job, monkeypatch) -> None:
+    monkeypatch.setattr("jobs.selectors.overview.NEWEST", 3)
+    job = make_job()
+    for step in range(8):
+        commit(job, step)
+    shown = [lead_steps(lead_of(job), focus)[1] for focus in (None, 0, 2, 7, 8)]
+    assert [each and each.step for each in shown] == [None, 0, 2, 7, None]
