@@ -80,8 +80,10 @@ def test_what_is_forbidden_is_absent(pattern: str, instead: str) -> None:
 def test_templates_never_switch_escaping_off() -> None:
     found = [
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "templates").rglob("*.html")
-        if re.search(r"\|\s*safe\b|autoescape off|\bstyle=\"|\bon[a-z]+=\"", path.read_text())
+        for path in (ROOT / "templates").rglob("*.*")
+        if re.search(
+            r"\|\s*safe\b|autoescape (?:off|false)|\bstyle=\"|\bon[a-z]+=\"", path.read_text()
+        )
     ]
     assert found == []
 

@@ -123,3 +123,14 @@ def test_silence_is_said_with_its_time_and_ends_by_itself(house: House, page: Pa
     assert "No answer since " in page.locator("#live-note").inner_text()
     page.unroute("**/pulse/**")
     expect(page.locator("#live-note")).to_have_count(0, timeout=10_000)
+
+
+def test_each_live_page_asks_at_a_pace_of_its_own(house: House, page: Page) -> None:
+    sign_in(page, house.address, "alice@example.org")
+    paces = []
+    for _ in range(4):
+        page.goto(f"{house.address}/jobs/{house.job.pk}/")
+        asks = page.locator("#pulse").get_attribute("hx-trigger") or ""
+        paces.append(int(asks.removeprefix("every ").removesuffix("ms")))
+    assert all(1275 <= pace <= 1725 for pace in paces), paces
+    assert len(set(paces)) > 1, paces
