@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from hone.core import figures
 
@@ -89,3 +91,16 @@ def test_a_number_is_written_in_one_way(
 )
 def test_characters_that_hide_or_turn_text_are_shown(value: object, shown: str) -> None:
     assert figures.visible(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "just now"),
+        (59, "just now"),
+        (61, "1\xa0minute ago"),
+        (7500, "2\xa0hours, 5\xa0minutes ago"),
+    ],
+)
+def test_a_moment_is_told_by_how_long_it_is_past(seconds: int, said: str) -> None:
+    assert figures.ago(timezone.now() - timedelta(seconds=seconds)) == said

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from datetime import datetime
 
 from django import template
+from django.utils.timesince import timesince
 
 register = template.Library()
 
@@ -106,6 +108,13 @@ def size(number: float | None) -> str:
         if number >= least:
             return f"{number / least:.1f}{THIN}{unit}"
     return f"{number:.0f}{THIN}B"
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """`just now` within a minute, then `3 minutes ago`."""
+    passed = timesince(moment)
+    return "just now" if passed.startswith("0") else f"{passed} ago"
 
 
 @register.filter
