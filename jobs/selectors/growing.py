@@ -43,6 +43,8 @@ def lead_sums(lead: Lead) -> Sums:
 
     _, sums = growing(lead.state, ("sums",), made)
     # Turns are measured on demand, and step by step, by runs that are not the job's own.
+    if not lead.has_others:
+        return sums
     others = Run.objects.filter(job=lead.job).exclude(pk=lead.run.pk)
     return sums + sums_of(Usage.objects.filter(run__in=others))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from hone.accounts.models import User
@@ -19,11 +19,13 @@ _LOST = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
 @dataclass(frozen=True)
 class Lead:
-    """`lost`: by the database's clock nobody holds the run; `mark`: where it stands."""
+    """`lost`: by the database's clock nobody holds the run; `mark`: where it stands;
+    `has_others`: the job has other runs, of turns measured on demand."""
 
     run: Run
     lost: bool
     mark: Mark
+    has_others: bool
 
     @property
     def job(self) -> Job:
@@ -46,9 +48,11 @@ def lead_of(job: Job) -> Lead:
 
 def _rows() -> QuerySet[Any]:
     lost = ExpressionWrapper(_LOST, output_field=BooleanField())
-    rows = with_mark(Run.objects.filter(kind__in=LEADING).annotate(lost=lost))
+    others = Run.objects.filter(job=OuterRef("job")).exclude(pk=OuterRef("pk"))
+    leading = Run.objects.filter(kind__in=LEADING)
+    rows = with_mark(leading.annotate(lost=lost, has_others=Exists(others)))
     return rows.select_related("job__base_model", "job__created_by", "job__adapter")
 
 
 def _lead(run: Any) -> Lead:
-    return Lead(run, run.lost, run_mark(run, run.job.status))
+    return Lead(run, run.lost, run_mark(run, run.job.status), run.has_others)

@@ -86,18 +86,23 @@ def lead_steps(lead: Lead, focus: int | None = None) -> tuple[list[JobStep], Job
     """The newest steps, oldest first, after the base model's and the last evaluated one; and the
     step `focus`."""
 
+    if focus is not None:
+        return shared((*lead.state, "steps", focus), lambda: _focused(lead.run, focus))
+
     def made(before: list[JobStep] | None, newest: int) -> list[JobStep]:
         found = _grown(lead.run, before, newest) if before else None
         return found or _told(list(_wanted(lead.run)))
 
-    steps = growing(lead.state, ("steps",), made)
-    at_hand = {step.step: step for step in steps}
-    if focus is None or focus in at_hand:
-        return steps, at_hand.get(focus) if focus is not None else None
-    return steps, JobStep.objects.filter(run=lead.run, step=focus).first()
+    return growing(lead.state, ("steps",), made), None
 
 
-def _wanted(run: Run) -> QuerySet[JobStep]:
+def _focused(run: Run, focus: int) -> tuple[list[JobStep], JobStep | None]:
+    found = list(_wanted(run, Q(step=focus)))
+    shown = next((step for step in found if step.step == focus), None)
+    return _told(found), shown
+
+
+def _wanted(run: Run, beside: Q | None = None) -> QuerySet[JobStep]:
     """One query, however many steps there are."""
     evaluated = StepBucket.objects.filter(
         run=run, size=SIZES[0], validation_reward__isnull=False
@@ -107,6 +112,7 @@ def _wanted(run: Run) -> QuerySet[JobStep]:
         step__gte=Subquery(evaluated.values("first")[:1]),
         step__lte=Subquery(evaluated.values("last")[:1]),
     )
+    wanted = wanted if beside is None else wanted | beside
     return JobStep.objects.filter(wanted, run=run).order_by("step")
 
 
