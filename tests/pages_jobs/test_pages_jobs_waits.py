@@ -46,7 +46,7 @@ def test_a_job_that_waits_for_a_tool_says_how_often_it_tries_and_what_is_kept(
     page = text_of(response)
     assert "A tool does not answer `refund` did not answer. Since just now" in page
     assert "The job tries every 60 s and goes on by itself when the tool answers." in page
-    assert "Last good checkpoint step 3 , verified 0" in page
+    assert "Last good checkpoint step 3 , verified just now" in page
     assert f'href="/jobs/{running.pk}/checkpoints/#step-3"' in response.content.decode()
 
 
